@@ -1,0 +1,67 @@
+//! Building the agent and the lab, and becoming one of the lab's programs.
+
+use std::{ffi::OsString, process::Command};
+
+use anyhow::{Result, bail};
+
+use crate::{bpf, place::Place, run, setup};
+
+/// The kernel programs, the agent and every program of the lab.
+pub(crate) fn all(place: &Place) -> Result<()> {
+    bpf::build(place)?;
+    let mut command = run::cargo();
+    command.current_dir(&place.root).args([
+        "build",
+        "--package",
+        "snowfence",
+        "--package",
+        "snowfence-tests",
+        "--bins",
+    ]);
+    run::build_quietly(&mut command)
+}
+
+/// Makes everything ready and becomes one of the lab's programs with these arguments.
+pub(crate) fn hand_over(place: &Place, program: &str, arguments: &[OsString]) -> Result<()> {
+    needs_root(program)?;
+    setup::run(place)?;
+    all(place)?;
+    let mut command = Command::new(place.program(program));
+    environment(&mut command, place);
+    Err(run::become_it(command.args(arguments)))
+}
+
+/// What the lab is told about where things are.
+pub(crate) fn environment(command: &mut Command, place: &Place) {
+    command
+        .env("SNOWFENCE_CACHE", &place.cache)
+        .env("SNOWFENCE_BIN", place.agent())
+        .env("SNOWFENCE_BPF_OBJECT", place.bpf_object());
+}
+
+/// The lab makes namespaces and loads kernel programs. Better to say so before minutes of building.
+pub(crate) fn needs_root(what: &str) -> Result<()> {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    if !is_root(&status) {
+        bail!("{what} needs root: it makes network namespaces and loads kernel programs; run it with sudo");
+    }
+    Ok(())
+}
+
+/// Whether `/proc/self/status` says that the effective user is root: the second number of `Uid:`, proc(5).
+fn is_root(status: &str) -> bool {
+    let uids = status.lines().find_map(|line| line.strip_prefix("Uid:"));
+    uids.and_then(|uids| uids.split_whitespace().nth(1)) == Some("0")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn root_is_who_has_the_effective_uid_zero() {
+        assert!(is_root("Name:\tx\nUid:\t1000\t0\t0\t0\n"));
+        assert!(!is_root("Name:\tx\nUid:\t0\t1000\t0\t0\n"));
+        assert!(!is_root(""));
+    }
+}

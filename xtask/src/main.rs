@@ -1,0 +1,127 @@
+//! What a person or CI does with this repository: `cargo xtask VERB`.
+//!
+//! Every verb makes the machine ready by itself ([`setup`]), builds what it needs ([`bpf`], [`build`]) and then does
+//! its own work. It talks on standard error, and only when it does something, so that the output of what it runs
+//! stays as it is.
+#![allow(clippy::print_stderr, reason = "a task runner talks to the person who runs it")]
+
+mod bpf;
+mod build;
+mod check;
+mod place;
+mod run;
+mod setup;
+mod tidy;
+
+use std::{ffi::OsString, process::ExitCode};
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use place::Place;
+
+/// Tasks of the Snowfence repository.
+#[derive(Debug, Parser)]
+#[command(bin_name = "cargo xtask", disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Make this machine able to build and test: packages, BPF linker, Python environments
+    Setup,
+    /// Build the kernel programs
+    BuildBpf,
+    /// Build the kernel programs, the agent and the lab
+    Build,
+    /// Run a command as an unmodified CI job behind the agent: lab [OPTIONS] -- COMMAND...
+    Lab(Rest),
+    /// Tell the story of the leaked token, with real output
+    Demo(Rest),
+    /// Check the rules of the house, the formatting, and run every test
+    Test,
+    /// What CI runs: clippy on everything, then `test`
+    Ci,
+    /// Check the rules of the house only: rooms and their directions, sizes, words, docs
+    Tidy,
+}
+
+/// Arguments that another program reads.
+#[derive(Debug, clap::Args)]
+#[command(disable_help_flag = true)]
+struct Rest {
+    /// Passed on untouched
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    arguments: Vec<OsString>,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match dispatch(cli.verb) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(verb: Verb) -> Result<()> {
+    let place = Place::find()?;
+    match verb {
+        Verb::Setup => {
+            if !setup::run(&place)? {
+                eprintln!("everything is in place");
+            }
+            Ok(())
+        }
+        Verb::BuildBpf => {
+            setup::toolchain(&place)?;
+            bpf::build(&place)?;
+            eprintln!("kernel programs: {}", place.bpf_object().display());
+            Ok(())
+        }
+        Verb::Build => {
+            setup::toolchain(&place)?;
+            build::all(&place)?;
+            eprintln!("agent: {}", place.agent().display());
+            Ok(())
+        }
+        Verb::Lab(rest) => build::hand_over(&place, "snowfence-lab", &rest.arguments),
+        Verb::Demo(rest) => build::hand_over(&place, "snowfence-demo", &rest.arguments),
+        Verb::Test => check::test(&place),
+        Verb::Ci => check::ci(&place),
+        Verb::Tidy => tidy::run(&place.root),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(words: &[&str]) -> Result<Verb, clap::Error> {
+        Cli::try_parse_from([&["cargo xtask"], words].concat()).map(|cli| cli.verb)
+    }
+
+    #[test]
+    fn the_lab_gets_its_arguments_untouched() {
+        let words = ["lab", "--direct", "-v", "--policy", "p", "--", "python3", "-c", "print(1)", "--help"];
+        match parse(&words) {
+            Ok(Verb::Lab(rest)) => assert_eq!(rest.arguments, words[1..]),
+            other => panic!("{other:?}"),
+        }
+        match parse(&["lab", "--help"]) {
+            Ok(Verb::Lab(rest)) => assert_eq!(rest.arguments, ["--help"]),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_verb_that_is_none_is_refused() {
+        assert!(parse(&[]).is_err());
+        assert!(parse(&["tset"]).is_err());
+        assert!(parse(&["test", "--fast"]).is_err());
+    }
+}
