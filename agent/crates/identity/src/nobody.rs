@@ -1,0 +1,75 @@
+//! Why a process could not be given an identity, in words its owner can act on.
+
+use crate::{StatementError, TokenShapeError, VerifyError};
+
+/// What an identity provider did wrong when it was asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum IssuerFault {
+    /// No connection, or its certificate was not accepted.
+    #[error("it could not be reached")]
+    Unreachable,
+    /// No whole answer in time.
+    #[error("it did not answer in time")]
+    TimedOut,
+    /// Another status than 200; a redirect is one too, and is never followed.
+    #[error("it answered with status {0}")]
+    Refused(u16),
+    /// An answer that is too large or not of the documented shape.
+    #[error("its answer was not understood")]
+    Malformed,
+}
+
+/// Why somebody is nobody. The text completes "the client has no identity: ".
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NobodyReason {
+    /// The process ended, or its pid was taken by another one.
+    #[error("the process that connected had ended before it could be looked at")]
+    ProcessGone,
+    /// Something in `/proc` could not be read.
+    #[error("the process that connected could not be looked at")]
+    Unreadable,
+    /// Reading about the process took too long.
+    #[error("looking at the process that connected took too long")]
+    TimedOut,
+    /// More ancestors than are followed.
+    #[error("the process that connected has more ancestors than are followed")]
+    TooManyAncestors,
+    /// No configured worker among the ancestors.
+    #[error(
+        "the process does not belong to a CI job: no worker listed in [workload] workers started it or one of its parents"
+    )]
+    NoJob,
+    /// The worker itself connected.
+    #[error("the process is the CI worker itself and no step of a job")]
+    WorkerItself,
+    /// The environment of the step is larger than is read.
+    #[error("the environment of the job's step is too large to be read")]
+    EnvironmentTooLarge,
+    /// A variable is there more than once.
+    #[error("{0} is set more than once in the environment of the job's step")]
+    AmbiguousEnvironment(&'static str),
+    /// The step states no job.
+    #[error(transparent)]
+    NoStatement(#[from] StatementError),
+    /// The address for asking a token leads somewhere else than to the provider.
+    #[error("ACTIONS_ID_TOKEN_REQUEST_URL of the job's step is not an address of the identity provider")]
+    ForeignRequestUrl,
+    /// The credential for asking a token cannot be one.
+    #[error("ACTIONS_ID_TOKEN_REQUEST_TOKEN of the job's step is missing or malformed")]
+    BadRequestToken,
+    /// The identity provider gave no token.
+    #[error("the identity provider gave no token for the job: {0}")]
+    NotIssued(IssuerFault),
+    /// What the provider gave is no token.
+    #[error("the identity provider gave no token for the job: {0}")]
+    NoToken(#[from] TokenShapeError),
+    /// The provider's keys could not be fetched.
+    #[error("the keys of the identity provider are not available: {0}")]
+    NoKeys(IssuerFault),
+    /// The token was looked at and refused.
+    #[error("the job's token was refused: {0}")]
+    Refused(#[from] VerifyError),
+    /// The job was known under another identity before.
+    #[error("the job was known under another identity before")]
+    SecondIdentity,
+}

@@ -1,0 +1,227 @@
+//! Who is asking. A principal is made here and nowhere else; only [`crate::verify()`] makes a verified one.
+
+use std::fmt;
+
+use model::Timestamp;
+
+use crate::{Job, NobodyReason, ObservedJob, Provider};
+
+/// How much stands behind a principal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Assurance {
+    /// Nothing: nobody knows who asks.
+    None,
+    /// The word of the runner to the process that it started.
+    Observed,
+    /// A token whose signature was checked.
+    Verified,
+}
+
+impl Assurance {
+    /// The word used in rules, records and output: `none`, `observed` or `verified`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Observed => "observed",
+            Self::Verified => "verified",
+        }
+    }
+}
+
+impl fmt::Display for Assurance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Whoever is asking, with what is known of them and how well.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Principal(Standing);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Standing {
+    Verified { provider: Provider, subject: String, expires: Timestamp, job: Job },
+    Observed(ObservedJob),
+    Nobody(NobodyReason),
+}
+
+impl Principal {
+    /// The token behind it was checked. Only the verifier calls this.
+    pub(crate) fn verified(provider: Provider, subject: String, expires: Timestamp, job: Job) -> Self {
+        Self(Standing::Verified { provider, subject, expires, job })
+    }
+
+    /// A job without a token, named by its runner.
+    #[must_use]
+    pub fn observed(job: ObservedJob) -> Self {
+        Self(Standing::Observed(job))
+    }
+
+    /// Nobody who is known, and why.
+    #[must_use]
+    pub fn unidentified(reason: NobodyReason) -> Self {
+        Self(Standing::Nobody(reason))
+    }
+
+    /// How well it is known.
+    #[must_use]
+    pub fn assurance(&self) -> Assurance {
+        match &self.0 {
+            Standing::Verified { .. } => Assurance::Verified,
+            Standing::Observed(_) => Assurance::Observed,
+            Standing::Nobody(_) => Assurance::None,
+        }
+    }
+
+    /// The name used in rules and records. Verified: provider and token subject,
+    /// `github:repo:acme/etl:ref:refs/heads/main`. Observed: marked as such, so that it can never equal a verified one,
+    /// `observed:github:repo:acme/etl:ref:refs/heads/main`. Nobody: `unidentified`.
+    #[must_use]
+    pub fn id(&self) -> String {
+        match &self.0 {
+            Standing::Verified { provider, subject, .. } => format!("{}:{subject}", provider.as_str()),
+            Standing::Observed(observed) => {
+                let (provider, job) = (observed.provider().as_str(), observed.job());
+                match &job.git_ref {
+                    Some(git_ref) => format!("observed:{provider}:repo:{}:ref:{git_ref}", job.repository),
+                    None => format!("observed:{provider}:repo:{}", job.repository),
+                }
+            }
+            Standing::Nobody(_) => "unidentified".to_owned(),
+        }
+    }
+
+    /// Who vouches for the job, or whose runner stated it.
+    #[must_use]
+    pub fn provider(&self) -> Option<Provider> {
+        match &self.0 {
+            Standing::Verified { provider, .. } => Some(*provider),
+            Standing::Observed(observed) => Some(observed.provider()),
+            Standing::Nobody(_) => None,
+        }
+    }
+
+    /// All that is known of the job; see [`Self::assurance`] for how well.
+    #[must_use]
+    pub fn job_facts(&self) -> Option<&Job> {
+        match &self.0 {
+            Standing::Verified { job, .. } => Some(job),
+            Standing::Observed(observed) => Some(observed.job()),
+            Standing::Nobody(_) => None,
+        }
+    }
+
+    /// The token's `sub`. Only a verified principal has one.
+    #[must_use]
+    pub fn subject(&self) -> Option<&str> {
+        match &self.0 {
+            Standing::Verified { subject, .. } => Some(subject),
+            Standing::Observed(_) | Standing::Nobody(_) => None,
+        }
+    }
+
+    /// When the token ends. Only a verified principal has one.
+    #[must_use]
+    pub fn expires(&self) -> Option<Timestamp> {
+        match &self.0 {
+            Standing::Verified { expires, .. } => Some(*expires),
+            Standing::Observed(_) | Standing::Nobody(_) => None,
+        }
+    }
+
+    /// Why nobody is known. Only a principal without assurance has a reason.
+    #[must_use]
+    pub fn reason(&self) -> Option<&NobodyReason> {
+        match &self.0 {
+            Standing::Nobody(reason) => Some(reason),
+            Standing::Verified { .. } | Standing::Observed(_) => None,
+        }
+    }
+
+    /// `acme/etl`.
+    #[must_use]
+    pub fn repository(&self) -> Option<&str> {
+        self.job_facts().map(|job| job.repository.as_str())
+    }
+
+    /// The run of the workflow, digits.
+    #[must_use]
+    pub fn run_id(&self) -> Option<&str> {
+        self.job_facts().map(|job| job.run_id.as_str())
+    }
+
+    /// The attempt of that run, digits.
+    #[must_use]
+    pub fn run_attempt(&self) -> Option<&str> {
+        self.job_facts()?.run_attempt.as_deref()
+    }
+
+    /// Name of the workflow.
+    #[must_use]
+    pub fn workflow(&self) -> Option<&str> {
+        self.job_facts()?.workflow.as_deref()
+    }
+
+    /// The git ref that is built.
+    #[must_use]
+    pub fn git_ref(&self) -> Option<&str> {
+        self.job_facts()?.git_ref.as_deref()
+    }
+
+    /// The account whose act started the run.
+    #[must_use]
+    pub fn actor(&self) -> Option<&str> {
+        self.job_facts()?.actor.as_deref()
+    }
+
+    /// The deployment environment.
+    #[must_use]
+    pub fn environment(&self) -> Option<&str> {
+        self.job_facts()?.environment.as_deref()
+    }
+
+    /// The job's id within the workflow.
+    #[must_use]
+    pub fn job(&self) -> Option<&str> {
+        self.job_facts()?.job.as_deref()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn observed() -> Principal {
+        let statement = ObservedJob::github(|name| match name {
+            "GITHUB_REPOSITORY" => Some("acme/etl"),
+            "GITHUB_RUN_ID" => Some("4711"),
+            "GITHUB_REF" => Some("refs/heads/main"),
+            _ => None,
+        });
+        Principal::observed(statement.unwrap())
+    }
+
+    #[test]
+    fn an_observed_job_is_never_shown_as_verified() {
+        let principal = observed();
+        assert_eq!(principal.assurance(), Assurance::Observed);
+        assert_eq!(principal.id(), "observed:github:repo:acme/etl:ref:refs/heads/main");
+        assert_eq!((principal.subject(), principal.expires(), principal.reason()), (None, None, None));
+        assert_eq!(principal.repository(), Some("acme/etl"));
+    }
+
+    #[test]
+    fn nobody_has_a_reason_and_nothing_else() {
+        let principal = Principal::unidentified(NobodyReason::NoJob);
+        assert_eq!(principal.assurance(), Assurance::None);
+        assert_eq!(principal.id(), "unidentified");
+        assert_eq!(principal.reason(), Some(&NobodyReason::NoJob));
+        assert_eq!((principal.provider(), principal.job_facts(), principal.run_id()), (None, None, None));
+    }
+
+    #[test]
+    fn assurance_is_ordered() {
+        assert!(Assurance::None < Assurance::Observed && Assurance::Observed < Assurance::Verified);
+    }
+}

@@ -1,0 +1,145 @@
+//! An issuer for tests: a key pair of its own, and tokens that are really signed with it. The only way from here to
+//! a verified principal is the same [`verify()`] that the agent uses.
+
+#![allow(clippy::expect_used, reason = "helpers of tests; a failure here is a failed test")]
+
+use std::time::Duration;
+
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
+use jsonwebtoken::{Algorithm, EncodingKey, Header, encode, jwk::Jwk};
+use model::Timestamp;
+use serde_json::{Value, json};
+
+use crate::{Expectation, KeySet, ObservedJob, Principal, Provider, RawToken, verify};
+
+/// When tokens of [`Issuer::claims`] are made, in seconds after the Unix epoch; they last five minutes.
+pub const ISSUED_AT: i64 = 1_700_000_000;
+/// The issuer named by [`Issuer::claims`] and [`expectation`].
+pub const ISSUER: &str = "https://token.actions.githubusercontent.com";
+/// The audience named by [`Issuer::claims`] and [`expectation`].
+pub const AUDIENCE: &str = "snowfence";
+
+/// A GitHub-like issuer with one ES256 key.
+pub struct Issuer {
+    kid: String,
+    key: EncodingKey,
+}
+
+impl Issuer {
+    /// Makes a key with this id.
+    #[must_use]
+    pub fn new(kid: &str) -> Self {
+        let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).expect("a key pair is made");
+        let pkcs8 = pair.to_pkcs8v1().expect("a key pair has an encoding");
+        Self { kid: kid.to_owned(), key: EncodingKey::from_ec_der(pkcs8.as_ref()) }
+    }
+
+    /// The public key as one entry of a key set.
+    #[must_use]
+    pub fn jwk(&self) -> Value {
+        let mut jwk = Jwk::from_encoding_key(&self.key, Algorithm::ES256).expect("a public key");
+        jwk.common.key_id = Some(self.kid.clone());
+        serde_json::to_value(jwk).expect("a key is JSON")
+    }
+
+    /// The key set as published.
+    #[must_use]
+    pub fn jwks(&self) -> String {
+        json!({ "keys": [self.jwk()] }).to_string()
+    }
+
+    /// The key set as parsed.
+    #[must_use]
+    pub fn keys(&self) -> KeySet {
+        KeySet::parse(&self.jwks()).expect("our own key set parses")
+    }
+
+    /// The claims of run 4711 of `acme/etl` on `main`, with `changes` laid over them; null removes a claim.
+    #[must_use]
+    pub fn claims(changes: &Value) -> Value {
+        let mut claims = json!({
+            "iss": ISSUER, "aud": AUDIENCE, "sub": "repo:acme/etl:ref:refs/heads/main", "jti": "1",
+            "iat": ISSUED_AT, "nbf": ISSUED_AT, "exp": ISSUED_AT + 300,
+            "repository": "acme/etl", "repository_owner": "acme", "ref": "refs/heads/main", "sha": "0f0f",
+            "workflow": "nightly", "workflow_ref": "acme/etl/.github/workflows/nightly.yml@refs/heads/main",
+            "run_id": "4711", "run_attempt": "1", "actor": "mona", "environment": "production",
+            "event_name": "schedule",
+        });
+        if let (Some(claims), Some(changes)) = (claims.as_object_mut(), changes.as_object()) {
+            for (name, value) in changes {
+                claims.insert(name.clone(), value.clone());
+            }
+            claims.retain(|_, value| !value.is_null());
+        }
+        claims
+    }
+
+    /// Signs claims with the header an issuer uses.
+    #[must_use]
+    pub fn sign(&self, claims: &Value) -> String {
+        let mut header = Header::new(Algorithm::ES256);
+        header.kid = Some(self.kid.clone());
+        self.sign_with(&header, claims)
+    }
+
+    /// Signs claims under any header.
+    #[must_use]
+    pub fn sign_with(&self, header: &Header, claims: &Value) -> String {
+        encode(header, claims, &self.key).expect("claims are signed")
+    }
+}
+
+/// What [`Issuer::claims`] fulfil.
+#[must_use]
+pub fn expectation() -> Expectation {
+    Expectation {
+        provider: Provider::GitHub,
+        issuer: ISSUER.to_owned(),
+        audience: AUDIENCE.to_owned(),
+        leeway: Duration::from_secs(30),
+    }
+}
+
+/// A verified GitHub principal: the claims of [`Issuer::claims`] with `changes`, signed, and verified a second later.
+///
+/// # Panics
+/// When those claims are refused.
+#[must_use]
+pub fn verified(changes: &Value) -> Principal {
+    let issuer = Issuer::new("test");
+    let claims = Issuer::claims(changes);
+    let token = RawToken::new(issuer.sign(&claims)).expect("a signed token has the shape of one");
+    let now = Timestamp::from_unix_seconds(ISSUED_AT + 1);
+    verify(&token, &expectation(), &statement(&claims), &issuer.keys(), now).expect("the claims are in order")
+}
+
+/// An observed GitHub principal for the same job.
+#[must_use]
+pub fn observed(changes: &Value) -> Principal {
+    Principal::observed(statement(&Issuer::claims(changes)))
+}
+
+/// What the runner states about the job of these claims.
+///
+/// # Panics
+/// When the claims name no job.
+#[must_use]
+pub fn statement(claims: &Value) -> ObservedJob {
+    ObservedJob::github(|variable| {
+        let claim = match variable {
+            "GITHUB_REPOSITORY" => "repository",
+            "GITHUB_RUN_ID" => "run_id",
+            "GITHUB_RUN_ATTEMPT" => "run_attempt",
+            "GITHUB_WORKFLOW" => "workflow",
+            "GITHUB_WORKFLOW_REF" => "workflow_ref",
+            "GITHUB_REF" => "ref",
+            "GITHUB_SHA" => "sha",
+            "GITHUB_ACTOR" => "actor",
+            "GITHUB_EVENT_NAME" => "event_name",
+            "GITHUB_JOB" => "job",
+            _ => return None,
+        };
+        claims.get(claim)?.as_str()
+    })
+    .expect("the claims name a job")
+}
