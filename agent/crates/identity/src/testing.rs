@@ -5,7 +5,11 @@
 
 use std::time::Duration;
 
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
+use aws_lc_rs::{
+    encoding::{AsDer, Pkcs8V1Der},
+    rsa,
+    signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair},
+};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode, jwk::Jwk};
 use model::Timestamp;
 use serde_json::{Value, json};
@@ -19,25 +23,43 @@ pub const ISSUER: &str = "https://token.actions.githubusercontent.com";
 /// The audience named by [`Issuer::claims`] and [`expectation`].
 pub const AUDIENCE: &str = "snowfence";
 
-/// A GitHub-like issuer with one ES256 key.
+/// A GitHub-like issuer with one key.
 pub struct Issuer {
     kid: String,
     key: EncodingKey,
+    algorithm: Algorithm,
 }
 
+/// What precedes the PKCS #1 key in a PKCS #8 encoding of a 2,048 bit RSA key: two sequence heads of four bytes,
+/// the version, the algorithm identifier, and the head of the octet string.
+const PKCS8_RSA_HEAD_BYTES: usize = 26;
+
 impl Issuer {
-    /// Makes a key with this id.
+    /// Makes an ES256 key with this id: quick.
     #[must_use]
     pub fn new(kid: &str) -> Self {
         let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).expect("a key pair is made");
         let pkcs8 = pair.to_pkcs8v1().expect("a key pair has an encoding");
-        Self { kid: kid.to_owned(), key: EncodingKey::from_ec_der(pkcs8.as_ref()) }
+        Self {
+            kid: kid.to_owned(),
+            key: EncodingKey::from_ec_der(pkcs8.as_ref()),
+            algorithm: Algorithm::ES256,
+        }
+    }
+
+    /// Makes an RS256 key with this id, as GitHub has them: slower.
+    #[must_use]
+    pub fn rsa(kid: &str) -> Self {
+        let pair = rsa::KeyPair::generate(rsa::KeySize::Rsa2048).expect("a key pair is made");
+        let pkcs8: Pkcs8V1Der<'_> = pair.as_der().expect("a key pair has an encoding");
+        let pkcs1 = pkcs8.as_ref().get(PKCS8_RSA_HEAD_BYTES..).expect("a key follows the head");
+        Self { kid: kid.to_owned(), key: EncodingKey::from_rsa_der(pkcs1), algorithm: Algorithm::RS256 }
     }
 
     /// The public key as one entry of a key set.
     #[must_use]
     pub fn jwk(&self) -> Value {
-        let mut jwk = Jwk::from_encoding_key(&self.key, Algorithm::ES256).expect("a public key");
+        let mut jwk = Jwk::from_encoding_key(&self.key, self.algorithm).expect("a public key");
         jwk.common.key_id = Some(self.kid.clone());
         serde_json::to_value(jwk).expect("a key is JSON")
     }
@@ -77,7 +99,7 @@ impl Issuer {
     /// Signs claims with the header an issuer uses.
     #[must_use]
     pub fn sign(&self, claims: &Value) -> String {
-        let mut header = Header::new(Algorithm::ES256);
+        let mut header = Header::new(self.algorithm);
         header.kid = Some(self.kid.clone());
         self.sign_with(&header, claims)
     }

@@ -124,6 +124,15 @@ fn a_signature_counts_only_with_the_key_it_names() {
 }
 
 #[test]
+fn rsa_keys_check_signatures_as_githubs_do() {
+    let (ours, theirs) = (Issuer::rsa("k1"), Issuer::rsa("k1"));
+    let token = ours.sign(&Issuer::claims(&json!({})));
+    assert!(check(&token, &ours.keys()).is_ok());
+    assert_eq!(check(&token, &theirs.keys()), Err(VerifyError::BadSignature));
+    assert_eq!(check(&token, &Issuer::new("k1").keys()), Err(VerifyError::OtherAlgorithm));
+}
+
+#[test]
 fn the_algorithm_is_the_keys_and_never_the_tokens() {
     let issuer = Issuer::new("k1");
     let claims = Issuer::claims(&json!({}));
