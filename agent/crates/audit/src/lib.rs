@@ -1,0 +1,31 @@
+//! The record: what was asked, by whom, what was decided and what came of it, durable before anyone acts on it.
+//!
+//! Owns: the record folder: its entries, their chain, and what a crash left behind.
+//! May touch: model.
+//! Never: deciding, masking, or answering a client; a domain type on disk.
+//!
+//! An [`Intent`] is durable before its exchange goes upstream: only then is there a [`Receipt`]. The receipt is closed
+//! with the [`Outcome`] before the client gets its last byte; dropped unclosed, or found unclosed at the next start,
+//! it is closed as [`Outcome::Lost`]. One thread writes, so that entries of many tasks share one flush.
+
+mod canonical;
+mod chain;
+mod error;
+mod event;
+mod folder;
+mod journal;
+pub mod read;
+mod recover;
+mod scan;
+mod wire;
+mod writer;
+
+pub use chain::Head;
+pub use error::{Damage, Error};
+pub use event::Outcome;
+pub use event::{
+    Answered, Assurance, Closing, Decision, Entry, Event, Failed, Intent, LoggedIn, Login, Lost,
+    MaskedColumn, Parent, Process, RefusedConnection, SCHEMA_VERSION, SessionEnd, SetAside, Start, Statement,
+    Stop, TableUse, Verdict, Who, Withheld,
+};
+pub use journal::{Journal, Receipt};
