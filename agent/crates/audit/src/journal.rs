@@ -52,7 +52,7 @@ impl Journal {
         Self::spawn(writer, folder)
     }
 
-    fn spawn<M: Medium>(writer: Writer<M>, held: impl Send + 'static) -> Result<Self, Error> {
+    pub(crate) fn spawn<M: Medium>(writer: Writer<M>, held: impl Send + 'static) -> Result<Self, Error> {
         let (outbox, inbox) = mpsc::channel();
         let status = writer.status();
         let work = move || {

@@ -22,10 +22,9 @@ mod writer;
 
 pub use chain::Head;
 pub use error::{Damage, Error};
-pub use event::Outcome;
 pub use event::{
     Answered, Assurance, Closing, Decision, Entry, Event, Failed, Intent, LoggedIn, Login, Lost,
-    MaskedColumn, Parent, Process, RefusedConnection, SCHEMA_VERSION, SessionEnd, SetAside, Start, Statement,
-    Stop, TableUse, Verdict, Who, Withheld,
+    MaskedColumn, Outcome, Parent, Process, RefusedConnection, SCHEMA_VERSION, SessionEnd, SetAside, Start,
+    Statement, Stop, TableUse, Verdict, Who, Withheld,
 };
 pub use journal::{Journal, Receipt};

@@ -191,3 +191,6 @@ fn answer(reply: Option<Reply>, result: Result<u64, Error>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
