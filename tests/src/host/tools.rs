@@ -1,0 +1,89 @@
+//! Where the programs are that a lab is made of.
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+
+/// The programs of one lab.
+#[derive(Debug, Clone)]
+pub(super) struct Tools {
+    /// `lab-exec`.
+    pub(super) exec: PathBuf,
+    /// `lab-worker`, which plays the runner.
+    pub(super) worker: PathBuf,
+    /// `lab-internet`.
+    pub(super) internet: PathBuf,
+    /// `snowfence`; it need not be there for a lab without agent.
+    pub(super) agent: PathBuf,
+    /// The Python environment that jobs find first.
+    pub(super) py_client: PathBuf,
+    /// The Python environment of the Snowflake server.
+    pub(super) py_server: PathBuf,
+}
+
+impl Tools {
+    pub(super) fn find() -> Result<Self> {
+        let folder = programs()?;
+        let cache = cache()?;
+        let agent = env::var_os("SNOWFENCE_BIN").map_or_else(|| folder.join("snowfence"), PathBuf::from);
+        Ok(Self {
+            exec: existing(folder.join("lab-exec"), "cargo build -p snowfence-tests")?,
+            worker: existing(folder.join("lab-worker"), "cargo build -p snowfence-tests")?,
+            internet: existing(folder.join("lab-internet"), "cargo build -p snowfence-tests")?,
+            agent,
+            py_client: existing(cache.join("py-client"), "cargo xtask setup")?,
+            py_server: existing(cache.join("py-server"), "cargo xtask setup")?,
+        })
+    }
+
+    /// The agent's program, or what to do to get it.
+    pub(super) fn agent(&self) -> Result<&Path> {
+        if !self.agent.is_file() {
+            bail!("there is no agent at {}; run `cargo xtask build`", self.agent.display());
+        }
+        Ok(&self.agent)
+    }
+}
+
+/// A file of this package's sources, such as the default policy.
+pub(super) fn source(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+/// The folder of Python's own certificates in an environment, if `certifi` is installed there.
+pub(super) fn certifi(environment: &Path) -> Result<PathBuf> {
+    let lib = environment.join("lib");
+    let versions = fs::read_dir(&lib).with_context(|| format!("cannot list {}", lib.display()))?;
+    let found =
+        versions.flatten().map(|entry| entry.path().join("site-packages/certifi")).find(|path| path.is_dir());
+    found
+        .with_context(|| format!("{} has no certifi package; run `cargo xtask setup`", environment.display()))
+}
+
+/// Beside this program, or one above for tests, which cargo puts into `deps`.
+fn programs() -> Result<PathBuf> {
+    let own = env::current_exe().context("cannot tell where this program is")?;
+    let folder = own.parent().context("this program is in no folder")?;
+    let in_deps = folder.file_name().is_some_and(|name| name == "deps");
+    Ok(if in_deps { folder.parent().unwrap_or(folder) } else { folder }.to_owned())
+}
+
+fn cache() -> Result<PathBuf> {
+    if let Some(named) = env::var_os("SNOWFENCE_CACHE") {
+        return Ok(named.into());
+    }
+    if let Some(base) = env::var_os("XDG_CACHE_HOME") {
+        return Ok(Path::new(&base).join("snowfence"));
+    }
+    let home = env::var_os("HOME").context("neither SNOWFENCE_CACHE nor XDG_CACHE_HOME nor HOME is set")?;
+    Ok(Path::new(&home).join(".cache/snowfence"))
+}
+
+fn existing(path: PathBuf, fix: &str) -> Result<PathBuf> {
+    if !path.exists() {
+        bail!("{} is missing; run `{fix}`", path.display());
+    }
+    Ok(path)
+}
