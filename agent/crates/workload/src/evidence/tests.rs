@@ -1,0 +1,219 @@
+//! Looking at processes: made-up ones in a folder, and real children.
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use super::*;
+use crate::fake_proc::FakeProc;
+
+const CLOCKS: Clocks = Clocks { suspended_ns: 0, ticks_per_second: 100 };
+
+fn owner(pid: u32, connected_at_ns: u64) -> SocketOwner {
+    SocketOwner {
+        pid,
+        tid: pid,
+        uid: 1001,
+        gid: 1001,
+        cgroup_id: 1,
+        netns_cookie: 1,
+        socket_cookie: 1,
+        connected_at_ns,
+        comm: "x".to_owned(),
+    }
+}
+
+fn now_ns() -> u64 {
+    let time = clock_gettime(ClockId::Monotonic);
+    u64::try_from(time.tv_sec).unwrap() * NANOSECONDS_PER_SECOND + u64::try_from(time.tv_nsec).unwrap()
+}
+
+fn scene(proc_root: &Path, worker: &Path) -> Scene {
+    let hosts = vec![RequestHost::parse("actions.githubusercontent.com").unwrap()];
+    Scene { proc_root: proc_root.to_owned(), workers: vec![worker.to_owned()], hosts }
+}
+
+const STATED: &[(&str, &str)] = &[("GITHUB_REPOSITORY", "acme/etl"), ("GITHUB_RUN_ID", "4711")];
+
+/// Pid 1, worker 20, step 30 that states a job, its child 40 that states nothing.
+fn runner() -> (FakeProc, PathBuf) {
+    let fake = FakeProc::new();
+    let worker = fake.root().canonicalize().unwrap().join("Runner.Worker");
+    fs::write(&worker, "").unwrap();
+    fake.process(1, 0, 1);
+    fake.process(20, 1, 20).exe(&worker);
+    fake.process(30, 20, 30).variables(STATED).cmdline(b"bash\0-e\0x.sh\0");
+    let scope = format!("0::/system.slice/actions.runner.acme.service/docker-{}.scope\n", "a".repeat(64));
+    fake.process(40, 30, 40)
+        .cmdline(b"python3\0--password\0hunter2\0")
+        .cgroup(&scope)
+        .exe(Path::new("/usr/bin/python3"));
+    (fake, worker)
+}
+
+/// Nanoseconds of a connection that is opened long after all processes of [`runner`] began.
+const LATER: u64 = 60 * NANOSECONDS_PER_SECOND;
+
+#[test]
+fn a_child_of_a_step_belongs_to_its_job() {
+    let (fake, worker) = runner();
+    let evidence = read(&scene(fake.root(), &worker), &owner(40, LATER), &CLOCKS);
+    let facts = evidence.process();
+    assert_eq!((facts.pid, facts.start_ticks, facts.uid), (40, 40, 1001));
+    assert_eq!(facts.exe.as_deref(), Some(Path::new("/usr/bin/python3")));
+    assert_eq!(facts.argv, ["python3", "--password", "***"]);
+    assert_eq!(facts.ancestors.iter().map(|ancestor| ancestor.pid).collect::<Vec<_>>(), [30, 20, 1]);
+    assert_eq!(facts.ancestors[1].exe.as_deref(), Some(worker.as_path()));
+    assert_eq!(facts.unit.as_deref(), Some("actions.runner.acme.service"));
+    assert_eq!(facts.container_id, Some("a".repeat(64)));
+    assert_eq!(
+        (evidence.worker(), evidence.step(), evidence.can_ask_for_token()),
+        (Some(20), Some(30), false)
+    );
+    let found = evidence.found().unwrap();
+    assert_eq!(found.job.step, ProcessKey { pid: 30, start_ticks: 30 });
+    let Claim::Observed(job) = &found.claim else { panic!("not observed") };
+    assert_eq!(job.job().repository, "acme/etl");
+}
+
+#[test]
+fn the_environment_that_counts_is_the_steps() {
+    let (fake, worker) = runner();
+    // The child says something else, and could ask for a token of its own.
+    fake.process(41, 30, 41).variables(&[
+        ("GITHUB_REPOSITORY", "acme/crown-jewels"),
+        ("GITHUB_RUN_ID", "1"),
+        ("ACTIONS_ID_TOKEN_REQUEST_URL", "https://actions.githubusercontent.com/x"),
+        ("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "t"),
+    ]);
+    let evidence = read(&scene(fake.root(), &worker), &owner(41, LATER), &CLOCKS);
+    let Claim::Observed(job) = &evidence.found().unwrap().claim else { panic!("not observed") };
+    assert_eq!(job.job().repository, "acme/etl");
+}
+
+#[test]
+fn what_is_no_job_has_facts_and_a_reason() {
+    let (fake, worker) = runner();
+    fake.process(50, 1, 50).cmdline(b"psql\0").variables(STATED);
+    fake.process(60, 20, 60).variables(&[("PATH", "/bin")]);
+    fake.process(70, 20, 70).environ(&[b'x'; 256 * 1024 + 1]);
+    let cases = [
+        (50, NobodyReason::NoJob),
+        (20, NobodyReason::WorkerItself),
+        (70, NobodyReason::EnvironmentTooLarge),
+        (99, NobodyReason::ProcessGone),
+    ];
+    for (pid, expected) in cases {
+        let evidence = read(&scene(fake.root(), &worker), &owner(pid, LATER), &CLOCKS);
+        assert_eq!(evidence.found().unwrap_err(), &expected, "{pid}");
+        assert_eq!((evidence.process().pid, evidence.worker(), evidence.step()), (pid, None, None));
+    }
+    let evidence = read(&scene(fake.root(), &worker), &owner(60, LATER), &CLOCKS);
+    assert!(matches!(evidence.found(), Err(NobodyReason::NoStatement(_))));
+    let evidence = read(&scene(fake.root(), &worker), &owner(50, LATER), &CLOCKS);
+    assert_eq!(evidence.process().argv, ["psql"]);
+}
+
+#[test]
+fn a_process_younger_than_the_connection_only_inherited_the_pid() {
+    let (fake, worker) = runner();
+    // Process 40 began 400 ms after boot.
+    let scene = scene(fake.root(), &worker);
+    let reason = |connected_at_ns, clocks| {
+        let evidence = read(&scene, &owner(40, connected_at_ns), &clocks);
+        (evidence.process().start_ticks, evidence.found().err().cloned())
+    };
+    assert_eq!(reason(399_999_999, CLOCKS), (0, Some(NobodyReason::ProcessGone)));
+    assert_eq!(reason(0, CLOCKS), (0, Some(NobodyReason::ProcessGone)));
+    assert_eq!(reason(400_000_000, CLOCKS), (40, None));
+    // The machine slept a second before: the connection's clock stood still.
+    assert_eq!(reason(1, Clocks { suspended_ns: NANOSECONDS_PER_SECOND, ..CLOCKS }), (40, None));
+}
+
+/// Ends its process group member when dropped.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+/// A worker that is a copy of the shell, running `script` in a folder that is removed afterwards.
+fn real_worker(script: &str, variables: &[(&str, &str)]) -> (tempfile::TempDir, PathBuf, Running) {
+    let folder = tempfile::tempdir().unwrap();
+    let worker = folder.path().canonicalize().unwrap().join("Runner.Worker");
+    fs::copy("/bin/sh", &worker).unwrap();
+    fs::set_permissions(&worker, fs::Permissions::from_mode(0o755)).unwrap();
+    let child = loop {
+        let mut command = Command::new(&worker);
+        command.args(["-c", script]).env_clear().env("PATH", "/usr/bin:/bin").envs(variables.iter().copied());
+        match command.stdout(Stdio::null()).stderr(Stdio::null()).spawn() {
+            Ok(child) => break child,
+            // Another test thread forked while the copy was still open for writing.
+            Err(error) if error.kind() == std::io::ErrorKind::ExecutableFileBusy => std::thread::yield_now(),
+            Err(error) => panic!("{error}"),
+        }
+    };
+    (folder, worker, Running(child))
+}
+
+/// The first child of a process, once there is one with this name.
+fn child_of(pid: u32, comm: &str) -> u32 {
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(10) {
+        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+        for child in children.split_whitespace() {
+            if fs::read_to_string(format!("/proc/{child}/comm")).is_ok_and(|name| name.trim() == comm) {
+                return child.parse().unwrap();
+            }
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    panic!("process {pid} has no child {comm}");
+}
+
+#[test]
+fn a_real_step_is_found_below_a_real_worker() {
+    // The worker's shell starts the step, and the step a child without an environment.
+    let script = "sh -c 'env -i sleep 60; true'; true";
+    let (_folder, worker, running) = real_worker(script, STATED);
+    let step = child_of(running.0.id(), "sh");
+    let child = child_of(step, "sleep");
+    let evidence = look(&scene(Path::new("/proc"), &worker), &owner(child, now_ns()));
+    assert_eq!((evidence.worker(), evidence.step()), (Some(running.0.id()), Some(step)), "{evidence:?}");
+    assert_eq!(evidence.process().argv, ["sleep", "60"]);
+    assert!(evidence.process().start_ticks > 0);
+    assert_eq!(evidence.process().ancestors.last().map(|ancestor| ancestor.pid), Some(1));
+    let Claim::Observed(job) = &evidence.found().unwrap().claim else { panic!("not observed") };
+    assert_eq!(job.job().run_id, "4711");
+    // The test's own process is no job.
+    let evidence = look(&scene(Path::new("/proc"), &worker), &owner(std::process::id(), now_ns()));
+    assert_eq!(evidence.found().unwrap_err(), &NobodyReason::NoJob);
+    Command::new("kill").arg(child.to_string()).status().unwrap();
+}
+
+#[test]
+fn a_real_process_that_ended_or_began_too_late_is_gone() {
+    let scene = scene(Path::new("/proc"), Path::new("/nonexistent"));
+    let before = now_ns();
+    std::thread::sleep(Duration::from_millis(30));
+    let mut child = Command::new("sleep").arg("60").spawn().unwrap();
+    let reason = |connected_at_ns| look(&scene, &owner(child.id(), connected_at_ns)).found().err().cloned();
+    assert_eq!(reason(now_ns()), Some(NobodyReason::NoJob));
+    assert_eq!(reason(before), Some(NobodyReason::ProcessGone), "the pid was given to another process");
+    let pid = child.id();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let evidence = look(&scene, &owner(pid, now_ns()));
+    assert_eq!(evidence.found().unwrap_err(), &NobodyReason::ProcessGone);
+    assert_eq!((evidence.process().pid, evidence.process().start_ticks), (pid, 0));
+    for pid in [0, u32::MAX] {
+        assert_eq!(look(&scene, &owner(pid, now_ns())).found().unwrap_err(), &NobodyReason::ProcessGone);
+    }
+}

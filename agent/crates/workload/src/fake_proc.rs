@@ -1,0 +1,60 @@
+//! A folder that looks like `/proc`, for tests: processes with any ancestry, start time and contents.
+
+use std::{
+    fs,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+};
+
+/// Processes as files, removed on drop.
+pub(crate) struct FakeProc(tempfile::TempDir);
+
+/// One process of it, to be described further.
+pub(crate) struct FakeProcess(PathBuf);
+
+impl FakeProc {
+    pub(crate) fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    pub(crate) fn root(&self) -> &Path {
+        self.0.path()
+    }
+
+    /// Makes or replaces a process with its parent and start time.
+    pub(crate) fn process(&self, pid: u32, parent: u32, start_ticks: u64) -> FakeProcess {
+        let folder = self.root().join(pid.to_string());
+        fs::create_dir_all(&folder).unwrap();
+        let zeros = "0 ".repeat(17);
+        fs::write(folder.join("stat"), format!("{pid} (a b) S {parent} {zeros}{start_ticks} 0 0\n")).unwrap();
+        let process = FakeProcess(folder);
+        process.environ(b"").cmdline(b"x\0").cgroup("0::/user.slice\n")
+    }
+}
+
+impl FakeProcess {
+    pub(crate) fn environ(self, bytes: &[u8]) -> Self {
+        fs::write(self.0.join("environ"), bytes).unwrap();
+        self
+    }
+
+    pub(crate) fn variables(self, variables: &[(&str, &str)]) -> Self {
+        let bytes = variables.iter().map(|(name, value)| format!("{name}={value}\0")).collect::<String>();
+        self.environ(bytes.as_bytes())
+    }
+
+    pub(crate) fn cmdline(self, bytes: &[u8]) -> Self {
+        fs::write(self.0.join("cmdline"), bytes).unwrap();
+        self
+    }
+
+    pub(crate) fn cgroup(self, lines: &str) -> Self {
+        fs::write(self.0.join("cgroup"), lines).unwrap();
+        self
+    }
+
+    pub(crate) fn exe(self, target: &Path) -> Self {
+        symlink(target, self.0.join("exe")).unwrap();
+        self
+    }
+}

@@ -1,0 +1,271 @@
+//! The issuer's keys: fetched, kept, renewed in time, and used somewhat longer when the issuer is away.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use http::Uri;
+use identity::{IssuerFault, KeySet};
+
+use crate::https::HttpsClient;
+
+/// For how long keys are used, and how often the issuer is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct KeyTimes {
+    /// Younger keys are used without asking.
+    pub(crate) fresh_for: Duration,
+    /// Older keys are not used, whatever the issuer does.
+    pub(crate) usable_for: Duration,
+    /// The issuer is asked at most this often, whatever keys tokens name.
+    pub(crate) asked_every: Duration,
+    /// The same, while there are no keys at all.
+    pub(crate) missed_every: Duration,
+}
+
+impl KeyTimes {
+    /// Keys live for months, and a compromised one is withdrawn within a day.
+    pub(crate) const DEFAULT: Self = Self {
+        fresh_for: Duration::from_secs(3600),
+        usable_for: Duration::from_secs(24 * 3600),
+        asked_every: Duration::from_secs(30),
+        missed_every: Duration::from_secs(3),
+    };
+}
+
+/// The keys of one issuer. Cheap to clone; clones share what was fetched.
+#[derive(Clone)]
+pub(crate) struct Keys {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    client: HttpsClient,
+    url: Uri,
+    times: KeyTimes,
+    state: Mutex<State>,
+    /// Held while the issuer is asked, so that it is asked once.
+    asking: tokio::sync::Mutex<()>,
+}
+
+#[derive(Default)]
+struct State {
+    kept: Option<(Arc<KeySet>, Instant)>,
+    asked: Option<Instant>,
+    fault: Option<IssuerFault>,
+}
+
+/// What the age of the kept keys means.
+#[derive(Debug, Clone)]
+enum Standing {
+    Fresh(Arc<KeySet>),
+    Stale(Arc<KeySet>),
+    Missing,
+}
+
+impl State {
+    fn standing(&self, times: &KeyTimes, now: Instant) -> Standing {
+        match &self.kept {
+            Some((keys, at)) if now.saturating_duration_since(*at) < times.fresh_for => {
+                Standing::Fresh(Arc::clone(keys))
+            }
+            Some((keys, at)) if now.saturating_duration_since(*at) < times.usable_for => {
+                Standing::Stale(Arc::clone(keys))
+            }
+            _ => Standing::Missing,
+        }
+    }
+
+    fn may_ask(&self, times: &KeyTimes, now: Instant) -> bool {
+        let every = match self.standing(times, now) {
+            Standing::Fresh(_) | Standing::Stale(_) => times.asked_every,
+            Standing::Missing => times.missed_every,
+        };
+        self.asked.is_none_or(|at| now.saturating_duration_since(at) >= every)
+    }
+}
+
+impl Keys {
+    pub(crate) fn new(client: HttpsClient, url: Uri, times: KeyTimes) -> Self {
+        let shared =
+            Shared { client, url, times, state: Mutex::default(), asking: tokio::sync::Mutex::new(()) };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// The keys. Stale ones are given out at once and renewed meanwhile; missing ones are waited for.
+    pub(crate) async fn current(&self) -> Result<Arc<KeySet>, IssuerFault> {
+        let now = Instant::now();
+        let (standing, may_ask) = {
+            let state = self.state();
+            (state.standing(&self.shared.times, now), state.may_ask(&self.shared.times, now))
+        };
+        match standing {
+            Standing::Fresh(keys) => Ok(keys),
+            Standing::Stale(keys) => {
+                if may_ask {
+                    let renewing = self.clone();
+                    let seen = Arc::clone(&keys);
+                    // What it fetched or why it could not is kept in the shared state.
+                    tokio::spawn(async move { drop(renewing.ask(Some(&seen)).await) });
+                }
+                Ok(keys)
+            }
+            Standing::Missing => self.ask(None).await,
+        }
+    }
+
+    /// Other keys than `seen`, in which one was missing. The same ones when the issuer was asked just now.
+    pub(crate) async fn other_than(&self, seen: &Arc<KeySet>) -> Result<Arc<KeySet>, IssuerFault> {
+        self.ask(Some(seen)).await
+    }
+
+    /// Asks the issuer, unless somebody else has meanwhile, or it was asked too short a time ago.
+    async fn ask(&self, seen: Option<&Arc<KeySet>>) -> Result<Arc<KeySet>, IssuerFault> {
+        let _asking = self.shared.asking.lock().await;
+        let now = Instant::now();
+        {
+            let mut state = self.state();
+            let standing = state.standing(&self.shared.times, now);
+            if let Standing::Fresh(keys) | Standing::Stale(keys) = standing {
+                let renewed_meanwhile = !seen.is_some_and(|seen| Arc::ptr_eq(seen, &keys));
+                if renewed_meanwhile || !state.may_ask(&self.shared.times, now) {
+                    return Ok(keys);
+                }
+            } else if let Some(fault) = state.fault.filter(|_| !state.may_ask(&self.shared.times, now)) {
+                return Err(fault);
+            }
+            state.asked = Some(now);
+        }
+        let fetched = self.fetch().await;
+        let mut state = self.state();
+        match fetched {
+            Ok(keys) => {
+                let keys = Arc::new(keys);
+                state.kept = Some((Arc::clone(&keys), Instant::now()));
+                state.fault = None;
+                Ok(keys)
+            }
+            Err(fault) => {
+                tracing::warn!(url = %self.shared.url, %fault, "the keys of an identity provider cannot be renewed");
+                state.fault = Some(fault);
+                match state.standing(&self.shared.times, Instant::now()) {
+                    Standing::Fresh(keys) | Standing::Stale(keys) => Ok(keys),
+                    Standing::Missing => Err(fault),
+                }
+            }
+        }
+    }
+
+    async fn fetch(&self) -> Result<KeySet, IssuerFault> {
+        let body = self.shared.client.get(&self.shared.url, None, KeySet::BYTES_MAX).await?;
+        let text = str::from_utf8(&body).map_err(|_| IssuerFault::Malformed)?;
+        KeySet::parse(text).map_err(|error| {
+            tracing::warn!(url = %self.shared.url, %error, "the keys of an identity provider are not usable");
+            IssuerFault::Malformed
+        })
+    }
+
+    /// The state is whole after every change, so a panic elsewhere does not spoil it.
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use identity::testing::Issuer;
+
+    use super::*;
+    use crate::fake_issuer::{Answer, FakeIssuer};
+
+    const PATH: &str = "/.well-known/jwks";
+
+    fn keys(issuer: &FakeIssuer, fresh: u64, usable: u64, asked: u64) -> Keys {
+        let times = KeyTimes {
+            fresh_for: Duration::from_millis(fresh),
+            usable_for: Duration::from_millis(usable),
+            asked_every: Duration::from_millis(asked),
+            missed_every: Duration::from_millis(asked),
+        };
+        Keys::new(
+            HttpsClient::new(issuer.client_config(), Duration::from_millis(500)),
+            issuer.url(PATH),
+            times,
+        )
+    }
+
+    #[test]
+    fn age_decides_what_kept_keys_are_worth() {
+        let times = KeyTimes::DEFAULT;
+        let begin = Instant::now();
+        let kept = Some((Arc::new(Issuer::new("a").keys()), begin));
+        let state = State { kept, asked: Some(begin), fault: None };
+        let at = |seconds| state.standing(&times, begin + Duration::from_secs(seconds));
+        assert!(matches!(at(0), Standing::Fresh(_)) && matches!(at(3599), Standing::Fresh(_)));
+        assert!(matches!(at(3600), Standing::Stale(_)) && matches!(at(86_399), Standing::Stale(_)));
+        assert!(matches!(at(86_400), Standing::Missing));
+        assert!(!state.may_ask(&times, begin + Duration::from_secs(29)));
+        assert!(state.may_ask(&times, begin + Duration::from_secs(30)));
+        assert!(matches!(State::default().standing(&times, begin), Standing::Missing));
+        let missing = State { asked: Some(begin), ..State::default() };
+        assert!(!missing.may_ask(&times, begin + Duration::from_secs(2)));
+        assert!(missing.may_ask(&times, begin + Duration::from_secs(3)));
+    }
+
+    #[tokio::test]
+    async fn fresh_keys_are_fetched_once_also_by_many() {
+        let issuer = FakeIssuer::start().await;
+        issuer.answer(PATH, Answer::Body(Issuer::new("a").jwks()));
+        let keys = keys(&issuer, 60_000, 60_000, 0);
+        let mut readers = tokio::task::JoinSet::new();
+        for _ in 0..8 {
+            let keys = keys.clone();
+            readers.spawn(async move { keys.current().await.unwrap() });
+        }
+        while let Some(read) = readers.join_next().await {
+            read.unwrap();
+        }
+        assert_eq!(issuer.count(PATH), 1);
+    }
+
+    #[tokio::test]
+    async fn an_unknown_key_renews_them_but_not_too_often() {
+        let issuer = FakeIssuer::start().await;
+        issuer.answer(PATH, Answer::Body(Issuer::new("a").jwks()));
+        let keys = keys(&issuer, 60_000, 60_000, 300);
+        let first = keys.current().await.unwrap();
+        issuer.answer(PATH, Answer::Body(Issuer::new("b").jwks()));
+        assert!(Arc::ptr_eq(&first, &keys.other_than(&first).await.unwrap()), "asked again too soon");
+        tokio::time::sleep(Duration::from_millis(350)).await;
+        let second = keys.other_than(&first).await.unwrap();
+        assert!(!Arc::ptr_eq(&first, &second));
+        assert!(Arc::ptr_eq(&second, &keys.other_than(&first).await.unwrap()), "renewed meanwhile");
+        assert_eq!(issuer.count(PATH), 2);
+    }
+
+    #[tokio::test]
+    async fn stale_keys_serve_while_the_issuer_is_away_and_no_longer() {
+        let issuer = FakeIssuer::start().await;
+        issuer.answer(PATH, Answer::Body(Issuer::new("a").jwks()));
+        let keys = keys(&issuer, 0, 400, 0);
+        let first = keys.current().await.unwrap();
+        issuer.answer(PATH, Answer::Status(503));
+        assert!(Arc::ptr_eq(&first, &keys.current().await.unwrap()));
+        assert!(Arc::ptr_eq(&first, &keys.other_than(&first).await.unwrap()));
+        tokio::time::sleep(Duration::from_millis(450)).await;
+        assert_eq!(keys.current().await.unwrap_err(), IssuerFault::Refused(503));
+    }
+
+    #[tokio::test]
+    async fn an_issuer_in_trouble_is_not_asked_again_at_once() {
+        let issuer = FakeIssuer::start().await;
+        issuer.answer(PATH, Answer::Body("{}".to_owned()));
+        let keys = keys(&issuer, 60_000, 60_000, 60_000);
+        for _ in 0..3 {
+            assert_eq!(keys.current().await.unwrap_err(), IssuerFault::Malformed);
+        }
+        assert_eq!(issuer.count(PATH), 1);
+        issuer.answer(PATH, Answer::Body("x".repeat(KeySet::BYTES_MAX + 1)));
+        assert_eq!(keys.current().await.unwrap_err(), IssuerFault::Malformed);
+    }
+}

@@ -1,0 +1,28 @@
+//! From a socket to the process that opened it, from the process to its CI job, and from the job to a principal.
+//!
+//! Owns: everything that is read in `/proc`; asking identity providers for tokens and keys.
+//! May touch: identity, model.
+//! Never: judging what a principal may do, or believing a job about itself without saying so.
+
+mod ancestry;
+mod cgroup;
+mod config;
+mod environment;
+mod evidence;
+#[cfg(test)]
+mod fake_issuer;
+#[cfg(test)]
+mod fake_proc;
+mod github;
+mod https;
+mod jobs;
+mod keys;
+mod pool;
+mod process;
+mod redact;
+mod workload;
+
+pub use config::{Config, ConfigError, GithubConfig};
+pub use evidence::Evidence;
+pub use github::{RequestHost, RequestHostError};
+pub use workload::Workload;

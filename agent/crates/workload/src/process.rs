@@ -1,0 +1,250 @@
+//! One process, held by a descriptor of its `/proc` folder. Once opened, such a folder belongs to that process for
+//! ever: after its end every read fails, also when the pid has been given to another (proc(5)).
+
+use std::{
+    ffi::OsStr,
+    io,
+    os::{fd::OwnedFd, unix::ffi::OsStrExt},
+    path::{Path, PathBuf},
+};
+
+use model::Secret;
+use rustix::{
+    fs::{AtFlags, FileType, Mode, OFlags},
+    io::Errno,
+};
+
+/// `/proc/<pid>/stat` is one line of about 350 bytes.
+const STAT_BYTES_MAX: usize = 4 * 1024;
+/// A line per hierarchy; a path is at most 4 KiB.
+const CGROUP_BYTES_MAX: usize = 64 * 1024;
+/// What is read of a command line; more is left out.
+const CMDLINE_BYTES_MAX: usize = 16 * 1024;
+/// An environment that is larger is refused: what was cut off could say something else.
+const ENVIRON_BYTES_MAX: usize = 256 * 1024;
+
+/// Why a process could not be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum ProcError {
+    /// It ended.
+    #[error("the process has ended")]
+    Gone,
+    /// It is there, and what was asked for cannot be read.
+    #[error("the process cannot be read")]
+    Unreadable,
+    /// What was asked for is larger than its limit.
+    #[error("what was read of the process is larger than its limit")]
+    TooLarge,
+}
+
+impl From<Errno> for ProcError {
+    fn from(errno: Errno) -> Self {
+        match errno {
+            Errno::NOENT | Errno::SRCH => Self::Gone,
+            _ => Self::Unreadable,
+        }
+    }
+}
+
+/// A process for ever: a pid alone is given to another one after its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct ProcessKey {
+    pub(crate) pid: u32,
+    /// Start time, in clock ticks after boot.
+    pub(crate) start_ticks: u64,
+}
+
+/// What `/proc/<pid>/stat` says that is used here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stat {
+    pub(crate) parent: u32,
+    pub(crate) start_ticks: u64,
+}
+
+/// The file a process runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Exe {
+    /// Its path, as the kernel names it. In another mount namespace that is a path there.
+    pub(crate) path: PathBuf,
+    /// Which file it really is; `None` where it could not be looked at.
+    pub(crate) file: Option<FileId>,
+}
+
+/// A file by what it is and not by how it is called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct FileId {
+    device: u64,
+    inode: u64,
+}
+
+impl FileId {
+    /// The file at a path, links followed.
+    pub(crate) fn of(path: &Path) -> Option<Self> {
+        let stat = rustix::fs::stat(path).ok()?;
+        Some(Self { device: stat.st_dev, inode: stat.st_ino })
+    }
+}
+
+/// A handle on one process.
+#[derive(Debug)]
+pub(crate) struct Process {
+    pid: u32,
+    folder: OwnedFd,
+}
+
+impl Process {
+    /// Takes hold of the process that has this pid now. `proc_root` is `/proc`.
+    pub(crate) fn open(proc_root: &Path, pid: u32) -> Result<Self, ProcError> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let folder = rustix::fs::open(proc_root.join(pid.to_string()), flags, Mode::empty())?;
+        Ok(Self { pid, folder })
+    }
+
+    /// Its pid.
+    pub(crate) fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// Parent and start time. A process that has ended but was not waited for counts as ended.
+    pub(crate) fn stat(&self) -> Result<Stat, ProcError> {
+        parse_stat(&self.read("stat", STAT_BYTES_MAX)?).ok_or(ProcError::Unreadable)?
+    }
+
+    /// The file it runs; `None` for kernel threads.
+    pub(crate) fn exe(&self) -> Option<Exe> {
+        let path = rustix::fs::readlinkat(&self.folder, "exe", Vec::new()).ok()?;
+        let stat = rustix::fs::statat(&self.folder, "exe", AtFlags::empty()).ok();
+        Some(Exe {
+            path: PathBuf::from(OsStr::from_bytes(path.as_bytes())),
+            file: stat.map(|stat| FileId { device: stat.st_dev, inode: stat.st_ino }),
+        })
+    }
+
+    /// Its arguments as they are in its memory now, which it may have changed; the last may be cut off.
+    pub(crate) fn cmdline(&self) -> Result<Secret<Vec<u8>>, ProcError> {
+        let mut bytes = self.read_up_to("cmdline", CMDLINE_BYTES_MAX)?;
+        bytes.truncate(CMDLINE_BYTES_MAX);
+        Ok(Secret::new(bytes))
+    }
+
+    /// `/proc/<pid>/cgroup`: a line per hierarchy.
+    pub(crate) fn cgroup(&self) -> Result<Vec<u8>, ProcError> {
+        self.read("cgroup", CGROUP_BYTES_MAX)
+    }
+
+    /// The environment it was started with, as it is in its memory now.
+    pub(crate) fn environ(&self) -> Result<Secret<Vec<u8>>, ProcError> {
+        self.read("environ", ENVIRON_BYTES_MAX).map(Secret::new)
+    }
+
+    /// A whole file of its folder.
+    fn read(&self, name: &str, bytes_max: usize) -> Result<Vec<u8>, ProcError> {
+        let bytes = self.read_up_to(name, bytes_max)?;
+        if bytes.len() > bytes_max {
+            return Err(ProcError::TooLarge);
+        }
+        Ok(bytes)
+    }
+
+    /// A file of its folder, up to one byte more than the limit. Regular files only, and never through a link.
+    fn read_up_to(&self, name: &str, bytes_max: usize) -> Result<Vec<u8>, ProcError> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(&self.folder, name, flags, Mode::empty())?;
+        if FileType::from_raw_mode(rustix::fs::fstat(&file)?.st_mode) != FileType::RegularFile {
+            return Err(ProcError::Unreadable);
+        }
+        let limit = u64::try_from(bytes_max).unwrap_or(u64::MAX).saturating_add(1);
+        let mut bytes = Vec::new();
+        match io::Read::read_to_end(&mut io::Read::take(std::fs::File::from(file), limit), &mut bytes) {
+            Ok(_) => Ok(bytes),
+            Err(error) => Err(Errno::from_io_error(&error).map_or(ProcError::Unreadable, ProcError::from)),
+        }
+    }
+}
+
+/// The fields of proc_pid_stat(5). The second, `comm`, is chosen by the process and may hold blanks and brackets, so
+/// reading begins after the last bracket. `None` when the line is not understood.
+fn parse_stat(line: &[u8]) -> Option<Result<Stat, ProcError>> {
+    let line = str::from_utf8(line.get(line.iter().rposition(|byte| *byte == b')')? + 1..)?).ok()?;
+    let mut fields = line.split_ascii_whitespace();
+    let state = fields.next()?; // field 3
+    let parent = fields.next()?.parse().ok()?; // field 4
+    let start_ticks = fields.nth(17)?.parse().ok()?; // field 22
+    Some(if matches!(state, "Z" | "X" | "x") {
+        Err(ProcError::Gone)
+    } else {
+        Ok(Stat { parent, start_ticks })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fake_proc::FakeProc;
+
+    #[test]
+    fn a_process_may_call_itself_what_it_likes() {
+        let rest = "0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 20 0";
+        for comm in ["sleep", "a b", ") R 1 2", "((", "x) Z 9 9 9 9 9 9 9 9 9 9 9 9 9 9 9 9 9 9 77"] {
+            let line = format!("7 ({comm}) S 5 {rest} 1234 9 9\n");
+            assert_eq!(
+                parse_stat(line.as_bytes()),
+                Some(Ok(Stat { parent: 5, start_ticks: 1234 })),
+                "{comm}"
+            );
+        }
+        assert_eq!(parse_stat(format!("7 (x) Z 5 {rest} 1234\n").as_bytes()), Some(Err(ProcError::Gone)));
+        for bad in ["", "7 x S 5", "7 (x) S", "7 (x) S five 0", &format!("7 (x) S 5 {rest}"), "7 (x) S 5 0 0"]
+        {
+            assert_eq!(parse_stat(bad.as_bytes()), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn only_regular_files_of_bounded_size_are_read() {
+        let fake = FakeProc::new();
+        fake.process(7, 1, 100).environ(&[b'x'; ENVIRON_BYTES_MAX + 1]);
+        let process = Process::open(fake.root(), 7).unwrap();
+        assert_eq!(process.environ().err(), Some(ProcError::TooLarge));
+
+        fake.process(8, 1, 100).environ(&[b'x'; ENVIRON_BYTES_MAX]).cmdline(&[b'y'; CMDLINE_BYTES_MAX + 9]);
+        let process = Process::open(fake.root(), 8).unwrap();
+        assert_eq!(process.environ().unwrap().expose().len(), ENVIRON_BYTES_MAX);
+        assert_eq!(process.cmdline().unwrap().expose().len(), CMDLINE_BYTES_MAX);
+
+        for name in ["environ", "stat"] {
+            std::fs::remove_file(fake.root().join("8").join(name)).unwrap();
+        }
+        std::os::unix::fs::symlink("/etc/hostname", fake.root().join("8/environ")).unwrap();
+        std::fs::create_dir(fake.root().join("8/stat")).unwrap();
+        assert_eq!(process.environ().err(), Some(ProcError::Unreadable));
+        assert_eq!(process.stat(), Err(ProcError::Unreadable));
+    }
+
+    #[test]
+    fn a_pipe_is_refused_and_not_waited_for() {
+        let fake = FakeProc::new();
+        fake.process(7, 1, 100);
+        let path = fake.root().join("7/environ");
+        std::fs::remove_file(&path).unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+        assert_eq!(Process::open(fake.root(), 7).unwrap().environ().err(), Some(ProcError::Unreadable));
+    }
+
+    #[test]
+    fn an_ended_process_is_gone_also_through_an_old_handle() {
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let process = Process::open(Path::new("/proc"), child.id()).unwrap();
+        assert_eq!(process.stat().unwrap().parent, std::process::id());
+        assert!(process.exe().unwrap().file.is_some());
+        child.kill().unwrap();
+        while process.exe().is_some() {
+            std::thread::yield_now();
+        }
+        assert_eq!(process.stat(), Err(ProcError::Gone), "a zombie has ended");
+        child.wait().unwrap();
+        assert_eq!(process.stat(), Err(ProcError::Gone));
+        assert_eq!(process.environ().err(), Some(ProcError::Gone));
+        assert_eq!(Process::open(Path::new("/proc"), 0).unwrap_err(), ProcError::Gone);
+    }
+}
