@@ -18,7 +18,7 @@ const LOCK: &str = "lock";
 #[derive(Debug)]
 pub(crate) struct Folder {
     path: PathBuf,
-    _lock: File,
+    lock: File,
 }
 
 impl Folder {
@@ -32,7 +32,7 @@ impl Folder {
         let name = path.join(LOCK);
         let lock = private().create(true).truncate(false).open(&name).map_err(Error::io("open", &name))?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
+            Ok(()) => Ok(Self { path: path.to_owned(), lock }),
             Err(TryLockError::WouldBlock) => Err(Error::InUse(path.to_owned())),
             Err(TryLockError::Error(source)) => Err(Error::io("lock", &name)(source)),
         }
@@ -75,6 +75,15 @@ impl Folder {
             Ok(names)
         };
         read().map_err(Error::io("list", &self.path))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // Closing the file is not enough: a child between fork and exec still has it, and with it the lock.
+        if let Err(error) = self.lock.unlock() {
+            tracing::warn!(%error, "the lock of the record was not let go");
+        }
     }
 }
 
