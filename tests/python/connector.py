@@ -1,0 +1,216 @@
+"""Uses the Snowflake connector as pipelines do, and prints what it saw: one JSON object per scenario and line.
+
+Usage: connector.py [SCENARIO...]     (without names: all, in the order of this file)
+
+Nothing printed depends on the clock or on chance, so that two runs can be compared byte for byte.
+"""
+
+import hashlib
+import json
+import os
+import sys
+
+import snowflake.connector
+from snowflake.connector.errors import Error
+
+SAMPLE = "SELECT ID, NAME, EMAIL, SSN, CITY, CREATED_AT FROM CUSTOMERS ORDER BY ID LIMIT 5"
+
+
+def connect(**more):
+    """Logs in with what the pipeline's author put into the environment."""
+    names = ("account", "user", "password", "database", "schema", "warehouse", "role")
+    given = {name: os.environ["SNOWFLAKE_" + name.upper()] for name in names}
+    return snowflake.connector.connect(**{**given, **more})
+
+
+def columns(description):
+    """What the driver says of a result's columns, every field of it."""
+    return [list(column) for column in description or ()]
+
+
+def cells(rows):
+    """Values with their types: 1 and Decimal(1) are not the same to a pipeline."""
+    return [[[type(cell).__name__, repr(cell)] for cell in row] for row in rows]
+
+
+def failure(error):
+    """What an error tells, without the parts that differ from run to run."""
+    return {"class": type(error).__name__, "errno": error.errno, "sqlstate": error.sqlstate, "message": error.raw_msg}
+
+
+def ask(cursor, sql, *parameters):
+    """Runs a statement and fetches all of its answer."""
+    cursor.execute(sql, *parameters)
+    rows = cursor.fetchall()
+    return {
+        "columns": columns(cursor.description),
+        "rows": cells(rows),
+        "rowcount": cursor.rowcount,
+        "sqlstate": cursor.sqlstate,
+        "format": cursor._query_result_format,
+    }
+
+
+def attempt(cursor, sql, *parameters):
+    """As `ask`, with an error as an answer."""
+    try:
+        return ask(cursor, sql, *parameters)
+    except Error as error:
+        return {"error": failure(error)}
+
+
+def login(connection):
+    """The names that the server settled on."""
+    names = ("account", "user", "role", "database", "schema", "warehouse", "host", "port")
+    return {name: getattr(connection, name) for name in names}
+
+
+def select(connection):
+    """A few rows with every column."""
+    return ask(connection.cursor(), SAMPLE)
+
+
+def star(connection):
+    """The same rows without naming columns."""
+    return ask(connection.cursor(), "SELECT * FROM CUSTOMERS ORDER BY ID LIMIT 5")
+
+
+def derived(connection):
+    """Expressions over columns."""
+    return ask(connection.cursor(), "SELECT UPPER(EMAIL) AS E, LEFT(SSN, 3) AS S, CITY FROM CUSTOMERS ORDER BY ID LIMIT 3")
+
+
+def aggregate(connection):
+    """Numbers about all rows."""
+    return ask(connection.cursor(), "SELECT COUNT(*), COUNT(DISTINCT CITY), MIN(CREATED_AT) FROM CUSTOMERS")
+
+
+def everything(connection):
+    """All rows, as their number and a digest; in pieces, as a pipeline reads them."""
+    cursor = connection.cursor()
+    cursor.execute("SELECT * FROM CUSTOMERS ORDER BY ID")
+    digest, count = hashlib.sha256(), 0
+    while rows := cursor.fetchmany(300):
+        digest.update(repr(rows).encode())
+        count += len(rows)
+    return {"columns": columns(cursor.description), "count": count, "sha256": digest.hexdigest()}
+
+
+def arrow(connection):
+    """Rows as an Arrow table, with the schema and its metadata."""
+    cursor = connection.cursor()
+    cursor.execute(SAMPLE)
+    table = cursor.fetch_arrow_all()
+    return {"schema": table.schema.to_string(), "rows": cells(zip(*table.to_pydict().values()))}
+
+
+def pandas(connection):
+    """Rows as a data frame."""
+    cursor = connection.cursor()
+    cursor.execute(SAMPLE)
+    frame = cursor.fetch_pandas_all()
+    return {"types": {name: str(kind) for name, kind in frame.dtypes.items()}, "rows": frame.to_csv(index=False)}
+
+
+def types(connection):
+    """One value of each type."""
+    sql = """SELECT 1::NUMBER(38, 0) AS N, 1.25::NUMBER(10, 2) AS D, 0.5::FLOAT AS F, 'text' AS T, TRUE AS B,
+        '2024-02-29'::DATE AS DAY, '2024-02-29 12:34:56.789'::TIMESTAMP_NTZ AS MOMENT, NULL::VARCHAR AS NOTHING"""
+    return ask(connection.cursor(), sql)
+
+
+def empty(connection):
+    """A result without rows."""
+    return ask(connection.cursor(), "SELECT * FROM CUSTOMERS WHERE ID < 0")
+
+
+def binding(connection):
+    """Values that the client puts into the text, and values that the server binds."""
+    sql = "SELECT NAME, CITY FROM CUSTOMERS WHERE ID = "
+    client = ask(connection.cursor(), sql + "%s", (7,))
+    with connect(paramstyle="qmark") as other:
+        return {"client": client, "server": attempt(other.cursor(), sql + "?", (7,))}
+
+
+def describe(connection):
+    """What a statement would return, without running it."""
+    try:
+        return {"columns": columns(connection.cursor().describe(SAMPLE))}
+    except Error as error:
+        return {"error": failure(error)}
+
+
+def table(connection):
+    """What the table is."""
+    return attempt(connection.cursor(), "DESCRIBE TABLE CUSTOMERS")
+
+
+def error(connection):
+    """Statements that the server refuses."""
+    cursor = connection.cursor()
+    return {sql: attempt(cursor, sql) for sql in ("SELECT * FROM NO_SUCH_TABLE", "SELEC 1", "SELECT NO_SUCH_COLUMN FROM CUSTOMERS")}
+
+
+def dml(connection):
+    """Writing, and what became of it."""
+    cursor = connection.cursor()
+    statements = (
+        "INSERT INTO CUSTOMERS (ID, NAME, EMAIL) VALUES (5001, 'Nia Nobody', 'nia@example.org'), (5002, 'Ole', NULL)",
+        "UPDATE CUSTOMERS SET CITY = 'Bergen' WHERE ID > 5000",
+        "SELECT ID, NAME, CITY FROM CUSTOMERS WHERE ID > 5000 ORDER BY ID",
+        "DELETE FROM CUSTOMERS WHERE ID > 5000",
+    )
+    return {sql: attempt(cursor, sql) for sql in statements}
+
+
+def transaction(connection):
+    """Writing that is taken back."""
+    cursor = connection.cursor()
+    statements = (
+        "BEGIN",
+        "INSERT INTO CUSTOMERS (ID, NAME) VALUES (6001, 'Nobody')",
+        "ROLLBACK",
+        "SELECT COUNT(*) FROM CUSTOMERS WHERE ID > 6000",
+    )
+    return {sql: attempt(cursor, sql) for sql in statements}
+
+
+def ddl(connection):
+    """Making a table and dropping it again."""
+    cursor = connection.cursor()
+    return {sql: attempt(cursor, sql) for sql in ("CREATE TABLE SCRATCH (ID NUMBER)", "DROP TABLE SCRATCH")}
+
+
+def drop(connection):
+    """The statement that nobody wants to see from a leaked token."""
+    return attempt(connection.cursor(), "DROP TABLE CUSTOMERS")
+
+
+SCENARIOS = (
+    login, select, star, derived, aggregate, everything, arrow, pandas, types, empty, binding, describe, table,
+    error, dml, transaction, ddl, drop,
+)
+
+
+def main():
+    named = {scenario.__name__: scenario for scenario in SCENARIOS}
+    chosen = sys.argv[1:] or list(named)
+    unknown = [name for name in chosen if name not in named]
+    if unknown:
+        sys.exit(f"no such scenario: {', '.join(unknown)}; there are {', '.join(named)}")
+    try:
+        connection = connect()
+    except Error as refusal:
+        print(json.dumps({"scenario": "login", "error": failure(refusal)}))
+        return
+    with connection:
+        for name in chosen:
+            try:
+                seen = named[name](connection)
+            except Error as refusal:
+                seen = {"error": failure(refusal)}
+            print(json.dumps({"scenario": name, **seen}), flush=True)
+
+
+if __name__ == "__main__":
+    main()
