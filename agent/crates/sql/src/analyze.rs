@@ -1,0 +1,105 @@
+//! The door: any text in, facts out. Total, and bounded in length, depth and number of statements.
+
+use model::SqlText;
+use sqlparser::{
+    dialect::SnowflakeDialect,
+    parser::Parser,
+    tokenizer::{Token, TokenWithSpan, Word},
+};
+
+use crate::{
+    Access, Class, Facts, Opaque, Outputs, SessionNames, Statement, depth,
+    lex::{self, Lexed},
+    plain, statement,
+};
+
+/// How far the parser may recurse: a few of its functions for each level of nesting that the depth check lets through.
+const PARSER_RECURSION_MAX: usize = 4 * depth::NESTING_MAX;
+
+/// Reads a text as Snowflake would read it in a session with these names.
+///
+/// Never fails and never panics: what is not understood is [`Opaque`] and says why.
+#[must_use]
+pub fn analyze(text: &SqlText, session: &SessionNames) -> Facts {
+    match lex::lex(text.as_str()) {
+        Ok(lexed) => {
+            let verb = lex::verb(&lexed.significant());
+            let reading = read(text.as_str(), lexed, session);
+            Facts::new(text.clone(), verb, reading)
+        }
+        Err(opaque) => Facts::new(text.clone(), String::new(), Err(opaque)),
+    }
+}
+
+fn read(text: &str, lexed: Lexed, session: &SessionNames) -> Result<Statement, Opaque> {
+    let names_stage = lexed.names_stage;
+    let (explain_words, plain) = {
+        let tokens = lexed.significant();
+        (explain_words(&tokens), plain::read(&tokens, session))
+    };
+    if explain_words > 0 {
+        return explain(parse(lexed.after(explain_words), session, names_stage)?);
+    }
+    match plain {
+        Some(statement) => {
+            let statement = statement?;
+            refuse_hidden_end(text, statement.class)?;
+            Ok(statement)
+        }
+        None => parse(lexed.after(0), session, names_stage),
+    }
+}
+
+/// How many tokens `EXPLAIN [USING format]` takes at the beginning; 0 if it is not there.
+fn explain_words(tokens: &[&TokenWithSpan]) -> usize {
+    let is = |i: usize, word: &str| {
+        matches!(tokens.get(i).map(|t| &t.token),
+            Some(Token::Word(Word { value, quote_style: None, .. })) if value.eq_ignore_ascii_case(word))
+    };
+    match (is(0, "EXPLAIN"), is(1, "USING")) {
+        (true, true) => 3,
+        (true, false) => 1,
+        (false, _) => 0,
+    }
+}
+
+/// A plan names what the statement would touch, and touches nothing.
+fn explain(mut statement: Statement) -> Result<Statement, Opaque> {
+    statement.class = Class::Explain;
+    "EXPLAIN".clone_into(&mut statement.verb);
+    for table in &mut statement.tables {
+        table.access = Access::Read;
+    }
+    for container in &mut statement.containers {
+        container.access = Access::Read;
+    }
+    statement.tables.sort();
+    statement.tables.dedup();
+    statement.moves_data = false;
+    statement.outputs = Outputs::Known(Vec::new());
+    Ok(statement)
+}
+
+fn parse(tokens: Vec<TokenWithSpan>, session: &SessionNames, names_stage: bool) -> Result<Statement, Opaque> {
+    let mut parser = Parser::new(&SnowflakeDialect)
+        .with_recursion_limit(PARSER_RECURSION_MAX)
+        .with_tokens_with_locations(tokens);
+    let parsed = parser.parse_statement().map_err(|_| syntax_error(&parser))?;
+    if parser.peek_token_ref().token != Token::EOF {
+        return Err(syntax_error(&parser));
+    }
+    statement::read(&parsed, session, names_stage)
+}
+
+/// Where the parser stopped. Its own message would quote the text.
+pub(crate) fn syntax_error(parser: &Parser<'_>) -> Opaque {
+    let at = parser.peek_token_ref().span.start;
+    Opaque::Syntax { line: at.line, column: at.column }
+}
+
+/// A file location of `PUT` and `GET` may hold `//`, which our tokenizer takes for a comment: nothing may hide there.
+fn refuse_hidden_end(text: &str, class: Class) -> Result<(), Opaque> {
+    let moves_files = matches!(class, Class::Put | Class::Get | Class::List | Class::Remove);
+    let body = text.trim_end_matches(|c: char| c == ';' || c.is_whitespace());
+    if moves_files && body.contains([';', '\n']) { Err(Opaque::SeveralStatements) } else { Ok(()) }
+}

@@ -1,0 +1,123 @@
+//! What a name means: case, quotes, and the parts a statement leaves out.
+//! Source: Snowflake documentation, "Identifier requirements" and "Object name resolution".
+
+use model::{Ident, TableName};
+use sqlparser::ast::{self, ObjectName, ObjectNamePart};
+
+use crate::{Container, Elsewhere, Opaque};
+
+/// The schema that Snowflake looks in after the session's own, and the one that `db..t` means.
+const PUBLIC: &str = "PUBLIC";
+
+/// What names are resolved against: the state of the session.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SessionNames {
+    /// The current database, if there is one.
+    pub database: Option<Ident>,
+    /// The current schema, if there is one.
+    pub schema: Option<Ident>,
+    /// The session's `QUOTED_IDENTIFIERS_IGNORE_CASE`: quoted names are upper-cased, too.
+    pub fold_quoted: bool,
+}
+
+/// Why a name is no plain one.
+pub(crate) enum Unnamed {
+    /// It leads somewhere else.
+    Elsewhere(Elsewhere),
+    /// It cannot be read.
+    Opaque(Opaque),
+}
+
+impl SessionNames {
+    /// One identifier as Snowflake stores it. The tokenizer leaves doubled quotes as they are.
+    pub(crate) fn ident(&self, ident: &ast::Ident) -> Ident {
+        match ident.quote_style {
+            None => Ident::unquoted(&ident.value),
+            Some(_) => {
+                let text = ident.value.replace("\"\"", "\"");
+                if self.fold_quoted { Ident::unquoted(&text) } else { Ident::exact(text) }
+            }
+        }
+    }
+
+    /// The parts of a name, each as Snowflake stores it; `None` for the part left out of `db..t`.
+    pub(crate) fn parts(&self, name: &ObjectName) -> Result<Vec<Option<Ident>>, Unnamed> {
+        name.0
+            .iter()
+            .map(|part| match part {
+                ObjectNamePart::Function(_) => Err(Unnamed::Elsewhere(Elsewhere::Identifier)),
+                ObjectNamePart::Identifier(ident) => match ident.quote_style {
+                    // A quoted text in the place of a table is a file location.
+                    Some('\'') => Err(Unnamed::Elsewhere(Elsewhere::Stage)),
+                    None if ident.value.starts_with(['@', '$', '?', ':']) => {
+                        Err(Unnamed::Elsewhere(Elsewhere::Identifier))
+                    }
+                    None if ident.value.is_empty() => Ok(None),
+                    _ => Ok(Some(self.ident(ident))),
+                },
+            })
+            .collect()
+    }
+
+    /// The one table that a statement changes or makes.
+    pub(crate) fn table(&self, name: &ObjectName) -> Result<TableName, Unnamed> {
+        let public = || Some(Ident::unquoted(PUBLIC));
+        match self.parts(name)?.as_slice() {
+            [Some(name)] => Ok(TableName {
+                database: self.database.clone(),
+                schema: self.schema.clone(),
+                name: name.clone(),
+            }),
+            [Some(schema), Some(name)] => Ok(TableName {
+                database: self.database.clone(),
+                schema: Some(schema.clone()),
+                name: name.clone(),
+            }),
+            [Some(database), schema, Some(name)] => Ok(TableName {
+                database: Some(database.clone()),
+                schema: schema.clone().or_else(public),
+                name: name.clone(),
+            }),
+            _ => Err(Unnamed::Opaque(Opaque::LongName)),
+        }
+    }
+
+    /// The tables that a query may mean by a name, the likeliest first: an unqualified one is looked for in the session's
+    /// schema, then in `PUBLIC` (the default of `SEARCH_PATH`).
+    pub(crate) fn tables(&self, name: &ObjectName) -> Result<Vec<TableName>, Unnamed> {
+        let first = self.table(name)?;
+        let public = Ident::unquoted(PUBLIC);
+        if name.0.len() > 1 || first.schema.as_ref().is_none_or(|schema| *schema == public) {
+            return Ok(vec![first]);
+        }
+        let second = TableName { schema: Some(public), ..first.clone() };
+        Ok(vec![first, second])
+    }
+
+    /// A database.
+    pub(crate) fn database(&self, name: &ObjectName) -> Result<Container, Unnamed> {
+        match self.parts(name)?.as_slice() {
+            [Some(database)] => Ok(Container::Database(database.clone())),
+            _ => Err(Unnamed::Opaque(Opaque::LongName)),
+        }
+    }
+
+    /// A schema.
+    pub(crate) fn schema(&self, name: &ObjectName) -> Result<Container, Unnamed> {
+        match self.parts(name)?.as_slice() {
+            [Some(schema)] => {
+                Ok(Container::Schema { database: self.database.clone(), schema: Some(schema.clone()) })
+            }
+            [Some(database), Some(schema)] => {
+                Ok(Container::Schema { database: Some(database.clone()), schema: Some(schema.clone()) })
+            }
+            _ => Err(Unnamed::Opaque(Opaque::LongName)),
+        }
+    }
+
+    /// The schema that holds an object of any kind.
+    pub(crate) fn schema_of(&self, name: &ObjectName) -> Result<Container, Unnamed> {
+        let TableName { database, schema, .. } = self.table(name)?;
+        Ok(Container::Schema { database, schema })
+    }
+}

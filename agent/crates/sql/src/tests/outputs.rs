@@ -1,0 +1,72 @@
+//! Where output columns come from.
+
+use super::outputs;
+
+fn check(cases: &[(&str, &str)]) {
+    for (sql, expected) in cases {
+        assert_eq!(outputs(sql), *expected, "{sql}");
+    }
+}
+
+#[test]
+fn a_plain_select_is_followed() {
+    check(&[
+        ("select a, t.b, T.\"c\", (a) from t", "T.A, T.B, T.c, T.A"),
+        ("select x.a from t as x", "T.A"),
+        ("select a from t, u", "T.A|U.A"),
+        ("select t.a, u.a from t join u using (id)", "T.A, U.A"),
+        ("select public.t.a, analytics.public.t.b from t", "T.A, T.B"),
+        ("select upper(a), a || b, cast(a as int), a::text from t", "f(T.A), f(T.A|T.B), f(T.A), f(T.A)"),
+        ("select case when a > 1 then b end from t", "f(T.A|T.B)"),
+        ("select v:x.y::string from t", "f(T.V)"),
+        ("select count(*), count(a), 1, 'x', current_user() from t", "-, f(T.A), -, -, -"),
+        ("select max(a) over (partition by b order by c) from t", "f(T.A|T.B|T.C)"),
+        ("select * from t", "*(T)"),
+        ("select t.*, u.a from t, u", "*(T), U.A"),
+        ("select * exclude (a) from t", "*(T)"),
+        ("select distinct a from t where b = 1 order by c limit 3", "T.A"),
+        ("(select a from t)", "T.A"),
+        ("select :1, ?, $x from t", "-, -, -"),
+        ("select 1", "-"),
+    ]);
+}
+
+#[test]
+fn an_output_may_name_another_one() {
+    check(&[
+        ("select ssn as a, a as b from t", "T.SSN, T.A|T.SSN"),
+        ("select a as b, upper(ssn) as a from t", "f(T.A|T.SSN), f(T.SSN)"),
+        ("select b as c, a as b, ssn as a from t", "T.A|T.B|T.SSN, T.A|T.SSN, T.SSN"),
+        ("select upper(email) as email from t", "f(T.EMAIL)"),
+        ("select leak() as a, a as b from t", "?, ?"),
+    ]);
+}
+
+#[test]
+fn what_is_not_followed_is_unknown() {
+    check(&[
+        ("with x as (select ssn from t) select * from x", "unknown"),
+        ("select a from (select ssn a from t)", "unknown"),
+        ("select a from t union select b from t", "unknown"),
+        ("select value from t, lateral flatten(input => v)", "unknown"),
+        ("select * rename (ssn as x) from t", "unknown"),
+        ("select * replace (ssn as city) from t", "unknown"),
+        ("select a from t as x (a, b)", "unknown"),
+        ("select * from t pivot (max(a) for b in ('x'))", "unknown"),
+        ("call p()", "unknown"),
+    ]);
+}
+
+#[test]
+fn one_unknown_output_leaves_the_others_known() {
+    check(&[
+        ("select $1, a from t", "?, T.A"),
+        ("select object_construct(*), a from t", "?, T.A"),
+        ("select hash(*), count(t.*) from t", "?, ?"),
+        ("select (select max(ssn) from t), a from t", "?, T.A"),
+        ("select my_udf(a), a from t", "?, T.A"),
+        ("select x.b, a from t", "?, T.A"),
+        ("select x.a, a from t", "?, ?"),
+        ("select t.a from t as x", "?"),
+    ]);
+}

@@ -1,0 +1,140 @@
+//! Nothing panics, overflows the stack or takes long, whatever is sent. Run on a small stack, as a server's tasks are.
+
+use std::time::{Duration, Instant};
+
+use model::SqlText;
+
+use super::{facts, session};
+use crate::analyze;
+
+/// What a thread of the runtime has.
+const STACK_BYTES: usize = 2 << 20;
+
+fn on_a_small_stack(test: fn()) {
+    std::thread::Builder::new().stack_size(STACK_BYTES).spawn(test).unwrap().join().unwrap();
+}
+
+/// `text` with `before`, `inner` and `after` repeated to fill the longest statement.
+fn filled(before: &str, repeat: &str, after: &str) -> String {
+    let room = SqlText::BYTES_MAX - before.len() - after.len();
+    format!("{before}{}{after}", repeat.repeat(room / repeat.len()))
+}
+
+#[test]
+fn a_megabyte_of_nesting_is_refused_at_once() {
+    on_a_small_stack(|| {
+        for (before, repeat) in [
+            ("select ", "("),
+            ("select * from ", "("),
+            ("", "("),
+            ("select ", "["),
+            ("select ", "{'a':"),
+            ("select ", "f("),
+            ("select ", "case when "),
+            ("select ", "- "),
+            ("select ", "not "),
+            ("select 1", "+1"),
+            ("select a", "::int"),
+            ("select a", ":b[0]"),
+            ("select a", " is null"),
+            ("select a", " and b"),
+            ("select a", " is distinct from b"),
+            ("select a", " at time zone 'x'"),
+            ("select 1", " union all select 1, 2"),
+            ("select * from t", " join t on 1=1"),
+            ("select * from t", " pivot (max(a) for b in (1, 2))"),
+            ("", "explain "),
+            ("select a from t where a", " in (select a from t where a"),
+            ("with x as (", "with x as ("),
+            ("create table t (a ", "array("),
+            ("select cast(a as ", "array("),
+            ("select x -> ", "y -> "),
+            ("select ", "prior "),
+            ("select exists ", "(select exists "),
+        ] {
+            let sql = filled(before, repeat, "");
+            let started = Instant::now();
+            let line = facts(&sql);
+            assert!(line.starts_with("opaque"), "{before}{repeat}…: {line:.100}");
+            assert!(
+                started.elapsed() < Duration::from_secs(10),
+                "{before}{repeat}… took {:?}",
+                started.elapsed()
+            );
+        }
+    });
+}
+
+#[test]
+fn the_deepest_statements_let_through_are_read_on_a_small_stack() {
+    on_a_small_stack(|| {
+        for n in [10, 50, 59, 500, 900, 1400, 2900] {
+            for (before, open, middle, close) in [
+                ("select ", "(", "1", ")"),
+                ("select ", "abs(", "1", ")"),
+                ("select ", "[", "1", "]"),
+                ("select ", "{'a':", "1", "}"),
+                ("select ", "case when a then ", "1", " end"),
+                ("select * from ", "(", "t", ")"),
+                ("select * from ", "(select * from ", "t", ")"),
+                ("select a from t where ", "a in (select a from t where ", "a", ")"),
+                ("select ", "transform(a, x -> ", "1", ")"),
+                ("select 1", "+1", "", ""),
+                ("select a", "::int", "", ""),
+                ("select a", ":b", "", ""),
+                ("select a", "[0]", "", ""),
+                ("select 1", " union all select 1", "", ""),
+                ("select * from t", " join t on 1=1", "", ""),
+                ("select ", "not ", "a", ""),
+                ("select ", "- ", "a", ""),
+                ("select cast(1 as ", "array(", "int", ")"),
+                ("select f", "(1)", "", ""),
+                ("select * from t", " pivot (max(a) for b in (1, 2))", "", ""),
+            ] {
+                let sql = format!("{before}{}{middle}{}", open.repeat(n), close.repeat(n));
+                let started = Instant::now();
+                let _line = facts(&sql);
+                assert!(started.elapsed() < Duration::from_secs(5), "{n} × {open}: {:?}", started.elapsed());
+            }
+        }
+    });
+}
+
+#[test]
+fn long_and_flat_statements_are_read() {
+    on_a_small_stack(|| {
+        for (sql, expected) in [
+            (filled("select * from t where a in (1", ",1", ")"), "SELECT read:ANALYTICS.PUBLIC.T"),
+            (filled("insert into t values (1, 'x')", ", (null, -1)", ""), "INSERT write:ANALYTICS.PUBLIC.T"),
+            (filled("select a", ", b + 1 as c", " from t"), "SELECT read:ANALYTICS.PUBLIC.T"),
+        ] {
+            let started = Instant::now();
+            assert_eq!(facts(&sql), expected);
+            assert!(started.elapsed() < Duration::from_secs(30), "{:?}", started.elapsed());
+        }
+    });
+}
+
+#[test]
+fn many_ctes_cost_no_more_than_their_number() {
+    on_a_small_stack(|| {
+        let ctes: Vec<String> = (0..10_000).map(|i| format!("c{i} as (select 1 a from t)")).collect();
+        let started = Instant::now();
+        let line = facts(&format!("with {} select * from c1", ctes.join(", ")));
+        assert_eq!(line, "SELECT read:ANALYTICS.PUBLIC.T");
+        assert!(started.elapsed() < Duration::from_secs(30), "{:?}", started.elapsed());
+    });
+}
+
+#[test]
+fn any_cut_of_a_statement_gives_an_answer() {
+    let sql = "with x as (select a, b:c::string, $1 from d.s.t at (offset => -1) where e like '%''x' and f in (1, 2)) \
+               select case when a then b else c end, \"q\"\"r\", $$ s $$, f(*) over (order by a) /* c */ from x -- d\n \
+               union all select * from table(flatten(input => [1, {'k': 2}])) ; merge into t using u on 1=1";
+    for end in (0..=sql.len()).filter(|end| sql.is_char_boundary(*end)) {
+        for start in [0, end / 2] {
+            let part = sql.get(start..end).unwrap();
+            let _facts = analyze(&SqlText::new(part).unwrap(), &session());
+        }
+    }
+}
