@@ -1,0 +1,117 @@
+//! The lab's internet as a map: which names exist, and where they are.
+//!
+//! Addresses come from the block that RFC 5737 keeps for examples, so a lab that leaks reaches nobody.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+/// A Snowflake account whose session tokens live a second, and its master tokens four.
+pub const BRIEF_HOST: &str = "brief.snowflakecomputing.com";
+/// A Snowflake account whose certificate ran out yesterday.
+pub const EXPIRED_HOST: &str = "expired.snowflakecomputing.com";
+/// A Snowflake account whose certificate was issued by a root that nobody trusts.
+pub const UNTRUSTED_HOST: &str = "untrusted.snowflakecomputing.com";
+
+/// The issuer (`iss`) of GitHub Actions' job tokens.
+pub(super) const OIDC_ISSUER: &str = "https://token.actions.githubusercontent.com";
+/// Where a job asks for its token.
+pub(super) const OIDC_PIPELINES_HOST: &str = "pipelines.actions.githubusercontent.com";
+
+/// Snowflake accounts without peculiarities: the one that the lab's agent guards, and one that nobody configured.
+const ACCOUNT_HOSTS: [&str; 2] = ["acme.snowflakecomputing.com", "other.snowflakecomputing.com"];
+const OCSP_CACHE_HOST: &str = "ocsp.snowflakecomputing.com";
+const OIDC_HOST: &str = "token.actions.githubusercontent.com";
+const WWW_HOST: &str = "www.example.org";
+const SNOWFLAKE_SUFFIX: &str = ".snowflakecomputing.com";
+
+const DNS: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 53);
+const SNOWFLAKE: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 10);
+const OIDC: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 20);
+const WWW: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 80);
+
+/// Where each server of the internet listens.
+#[derive(Debug, Clone)]
+pub struct Addresses {
+    /// The name server, UDP and TCP.
+    pub dns: SocketAddr,
+    /// Snowflake, TLS.
+    pub snowflake: SocketAddr,
+    /// The certificate cache that drivers ask before a handshake; plain HTTP on Snowflake's address.
+    pub ocsp: SocketAddr,
+    /// GitHub's token service, TLS.
+    pub oidc: SocketAddr,
+    /// An ordinary site, TLS.
+    pub www: SocketAddr,
+}
+
+impl Addresses {
+    /// The addresses the name server tells, on the ports clients use.
+    #[must_use]
+    pub fn lab() -> Self {
+        let at = |ip: Ipv4Addr, port| SocketAddr::new(IpAddr::V4(ip), port);
+        Self {
+            dns: at(DNS, 53),
+            snowflake: at(SNOWFLAKE, 443),
+            ocsp: at(SNOWFLAKE, 80),
+            oidc: at(OIDC, 443),
+            www: at(WWW, 443),
+        }
+    }
+}
+
+/// The IPv4 address of a name (in lower case, no final dot); `None` for a name that does not exist.
+pub(super) fn resolve(name: &str) -> Option<Ipv4Addr> {
+    match name {
+        BRIEF_HOST | EXPIRED_HOST | UNTRUSTED_HOST | OCSP_CACHE_HOST => Some(SNOWFLAKE),
+        OIDC_HOST | OIDC_PIPELINES_HOST => Some(OIDC),
+        WWW_HOST => Some(WWW),
+        name if ACCOUNT_HOSTS.contains(&name) => Some(SNOWFLAKE),
+        _ => None,
+    }
+}
+
+/// Whether Snowflake has a certificate for this name. More than the name server knows, as in the real world.
+pub(super) fn is_snowflake(name: &str) -> bool {
+    name.ends_with(SNOWFLAKE_SUFFIX)
+}
+
+pub(super) fn is_oidc(name: &str) -> bool {
+    name == OIDC_HOST || name == OIDC_PIPELINES_HOST
+}
+
+pub(super) fn is_www(name: &str) -> bool {
+    name == WWW_HOST
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_resolve_to_where_their_server_listens() {
+        let lab = Addresses::lab();
+        for (name, server) in [
+            ("acme.snowflakecomputing.com", lab.snowflake),
+            ("other.snowflakecomputing.com", lab.snowflake),
+            ("ocsp.snowflakecomputing.com", lab.ocsp),
+            ("token.actions.githubusercontent.com", lab.oidc),
+            ("pipelines.actions.githubusercontent.com", lab.oidc),
+            ("www.example.org", lab.www),
+        ] {
+            assert_eq!(resolve(name).map(IpAddr::V4), Some(server.ip()), "{name}");
+        }
+        for name in
+            ["", "snowflakecomputing.com", "nobody.snowflakecomputing.com", "example.org", "github.com"]
+        {
+            assert_eq!(resolve(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_server_has_certificates_for_its_own_names_only() {
+        assert!(is_snowflake("acme.snowflakecomputing.com"));
+        assert!(!is_snowflake("snowflakecomputing.com"));
+        assert!(!is_snowflake("acme.snowflakecomputing.com.example.org"));
+        assert!(is_oidc("token.actions.githubusercontent.com") && !is_oidc("www.example.org"));
+        assert!(is_www("www.example.org") && !is_www("acme.snowflakecomputing.com"));
+    }
+}

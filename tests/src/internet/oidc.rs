@@ -1,0 +1,186 @@
+//! GitHub's token service: signing keys, and tokens for jobs that show their request token.
+//!
+//! What a job is (repository, ref, workflow, actor ...) is a file `jobs/<request token>.json` in the internet's
+//! folder, written by whoever starts the job: claims as GitHub names them. Issuer, audience, times and token id are
+//! added here. A request token without a file is nobody's.
+
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bytes::Bytes;
+use hyper::{Method, Request, StatusCode, header};
+use jsonwebtoken::jwk::{Jwk, JwkSet, PublicKeyUse};
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use rcgen::{KeyPair, PKCS_RSA_SHA256, RsaKeySize};
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use super::addresses::{OIDC_ISSUER, OIDC_PIPELINES_HOST};
+use super::serve::{self, Caller, Reply, Site};
+use super::snowflake::query_string;
+
+/// The folder of jobs' claims in the internet's folder.
+pub(super) const JOBS_DIR: &str = "jobs";
+const TOKEN_VALIDITY_SECONDS: u64 = 5 * 60;
+/// GitHub dates its tokens back, for hosts whose clock is slow.
+const TOKEN_BACKDATED_SECONDS: u64 = 5 * 60;
+/// A request token becomes a file name.
+const REQUEST_TOKEN_BYTES_MAX: usize = 200;
+const DEFAULT_AUDIENCE: &str = "https://github.com/acme";
+
+/// The issuer with its one signing key, made at start.
+pub(super) struct Issuer {
+    jobs: PathBuf,
+    key: EncodingKey,
+    header: Header,
+    keys: Value,
+}
+
+impl Issuer {
+    /// Makes the signing key (RSA 2048, as GitHub's). Claims are looked for in `dir`.
+    pub(super) fn create(dir: &Path) -> Result<Self> {
+        let pair = KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048).context("signing key")?;
+        let key = EncodingKey::from_rsa_pem(pair.serialize_pem().as_bytes())?;
+        let mut header = Header::new(Algorithm::RS256);
+        header.kid = Some(Uuid::new_v4().to_string());
+        // There is no certificate to take a thumbprint of; verifiers go by `kid`.
+        header.x5t =
+            Sha256::digest(pair.public_key_raw()).get(..20).map(|bytes| URL_SAFE_NO_PAD.encode(bytes));
+
+        let mut public = Jwk::from_encoding_key(&key, Algorithm::RS256)?;
+        public.common.public_key_use = Some(PublicKeyUse::Signature);
+        public.common.key_id.clone_from(&header.kid);
+        public.common.x509_sha1_fingerprint.clone_from(&header.x5t);
+        let keys = serde_json::to_value(JwkSet { keys: vec![public] })?;
+        Ok(Self { jobs: dir.join(JOBS_DIR), key, header, keys })
+    }
+
+    /// A token for the job whose request token this is; `None` for nobody's.
+    fn mint(&self, request_token: &str, audience: Option<&str>, now: u64) -> Option<Result<String>> {
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        let is_name = request_token.len() <= REQUEST_TOKEN_BYTES_MAX
+            && request_token.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && request_token.chars().all(plain);
+        let job = is_name.then(|| std::fs::read(self.jobs.join(format!("{request_token}.json"))).ok())??;
+        Some(self.sign(&job, audience.unwrap_or(DEFAULT_AUDIENCE), now))
+    }
+
+    fn sign(&self, job: &[u8], audience: &str, now: u64) -> Result<String> {
+        let mut claims: Map<String, Value> = serde_json::from_slice(job).context("claims of the job")?;
+        let ours = [
+            ("iss", json!(OIDC_ISSUER)),
+            ("aud", json!(audience)),
+            ("jti", json!(Uuid::new_v4().to_string())),
+            ("iat", json!(now)),
+            ("nbf", json!(now.saturating_sub(TOKEN_BACKDATED_SECONDS))),
+            ("exp", json!(now + TOKEN_VALIDITY_SECONDS)),
+        ];
+        claims.extend(ours.map(|(name, value)| (name.to_owned(), value)));
+        Ok(jsonwebtoken::encode(&self.header, &claims, &self.key)?)
+    }
+
+    fn token(&self, request: &Request<Bytes>) -> Reply {
+        let authorization =
+            request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let bearer = authorization
+            .and_then(|value| value.split_once(' '))
+            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+            .map(|(_, token)| token);
+        let audience = query_string::value(request.uri(), "audience");
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        match bearer.and_then(|token| self.mint(token, audience.as_deref(), now)) {
+            Some(Ok(token)) => serve::json(StatusCode::OK, &json!({ "count": token.len(), "value": token })),
+            Some(Err(error)) => {
+                serve::json(StatusCode::INTERNAL_SERVER_ERROR, &json!({ "message": format!("{error:#}") }))
+            }
+            None => {
+                serve::json(StatusCode::UNAUTHORIZED, &json!({ "message": "this request token is no job's" }))
+            }
+        }
+    }
+}
+
+impl Site for Issuer {
+    async fn answer(&self, caller: &Caller, request: Request<Bytes>) -> Reply {
+        let path = request.uri().path();
+        if caller.server_name == OIDC_PIPELINES_HOST {
+            if request.method() == Method::GET && path.ends_with("/idtoken") {
+                return self.token(&request);
+            }
+        } else {
+            match path {
+                "/.well-known/openid-configuration" => return serve::json(StatusCode::OK, &discovery()),
+                "/.well-known/jwks" => return serve::json(StatusCode::OK, &self.keys),
+                _ => {}
+            }
+        }
+        serve::json(StatusCode::NOT_FOUND, &json!({ "message": "nothing is here" }))
+    }
+}
+
+fn discovery() -> Value {
+    json!({
+        "issuer": OIDC_ISSUER,
+        "jwks_uri": format!("{OIDC_ISSUER}/.well-known/jwks"),
+        "subject_types_supported": ["public", "pairwise"],
+        "response_types_supported": ["id_token"],
+        "id_token_signing_alg_values_supported": ["RS256"],
+        "scopes_supported": ["openid"],
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use jsonwebtoken::{DecodingKey, Validation};
+
+    use super::*;
+
+    fn issuer_with_job(request_token: &str) -> (tempfile::TempDir, Issuer) {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join(JOBS_DIR)).unwrap();
+        let claims = json!({ "sub": "repo:acme/etl:ref:refs/heads/main", "run_id": "4711", "iss": "https://evil.test" });
+        std::fs::write(dir.path().join(JOBS_DIR).join(format!("{request_token}.json")), claims.to_string())
+            .unwrap();
+        std::fs::write(dir.path().join("secret.json"), "{}").unwrap();
+        let issuer = Issuer::create(dir.path()).unwrap();
+        (dir, issuer)
+    }
+
+    #[test]
+    fn a_token_verifies_against_the_published_keys_and_carries_the_jobs_claims() {
+        let (_dir, issuer) = issuer_with_job("job-1");
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        let token = issuer.mint("job-1", Some("snowfence"), now).unwrap().unwrap();
+
+        let keys: JwkSet = serde_json::from_value(issuer.keys.clone()).unwrap();
+        let header = jsonwebtoken::decode_header(&token).unwrap();
+        let key = keys.find(header.kid.as_deref().unwrap()).unwrap();
+        assert_eq!(header.x5t, key.common.x509_sha1_fingerprint);
+        let mut rules = Validation::new(Algorithm::RS256);
+        rules.set_audience(&["snowfence"]);
+        rules.set_issuer(&[OIDC_ISSUER]);
+        let claims: Value =
+            jsonwebtoken::decode(&token, &DecodingKey::from_jwk(key).unwrap(), &rules).unwrap().claims;
+        assert_eq!(claims["sub"], "repo:acme/etl:ref:refs/heads/main");
+        assert_eq!(claims["run_id"], "4711");
+        assert_eq!(claims["exp"].as_u64().unwrap() - now, TOKEN_VALIDITY_SECONDS);
+
+        let again = issuer.mint("job-1", None, now).unwrap().unwrap();
+        assert_ne!(again, token);
+        assert!(jsonwebtoken::decode::<Value>(&again, &DecodingKey::from_jwk(key).unwrap(), &rules).is_err());
+    }
+
+    #[test]
+    fn a_request_token_without_a_job_is_nobodys() {
+        let (_dir, issuer) = issuer_with_job("job-1");
+        for token in
+            ["", "job-2", "../secret", "..", "job-1.json", "job-1/", "JOB-1", "job 1", &"x".repeat(201)]
+        {
+            assert!(issuer.mint(token, None, 0).is_none(), "{token}");
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! One statement: fakesnow executes it, and the session's names follow what it did.
+
+use hyper::Method;
+use serde_json::{Value, json};
+
+use super::sessions::{Session, resolve_identifier};
+use super::shape;
+use super::wire::Asked;
+use crate::internet::engine::Client;
+
+/// `statementTypeId` of `ALTER SESSION`.
+const TYPE_ALTER_SESSION: u32 = 0x4100;
+/// Every database has this schema, and a session that moves to a database is in it. fakesnow makes a schema that
+/// was named in this statement the current one, also when it was there before.
+const ENTER_PUBLIC: &str = "CREATE SCHEMA IF NOT EXISTS PUBLIC";
+const QUERY_TARGET: &str = "/queries/v1/query-request";
+
+/// Executes a query request in its session, one statement at a time.
+pub(super) async fn execute(engine: &Client, asked: &Asked, session: &Session) -> Value {
+    let Some(sql) = shape::text(&asked.json, "/sqlText") else {
+        return shape::failure("390400", "22000", "the request has no sqlText");
+    };
+    let mut names = session.names.lock().await;
+    let token = Some(session.engine_token());
+    let Ok((status, mut reply)) = engine.ask(&asked.method, asked.target(), token, asked.body.clone()).await
+    else {
+        return shape::engine_failure();
+    };
+    if status.is_server_error() {
+        return shape::failure("000603", "XX000", "the lab's SQL engine cannot execute this statement");
+    }
+    if reply.get("success") != Some(&Value::Bool(true)) {
+        shape::complete_failure(&mut reply);
+        return reply;
+    }
+
+    match effect(sql) {
+        Some(Effect::Role(name)) => names.role = name,
+        Some(Effect::Warehouse(name)) => names.warehouse = Some(name),
+        Some(Effect::Database) => enter_public(engine, session, &mut reply).await,
+        Some(Effect::SessionParameter) => {
+            shape::set(shape::object(&mut reply, "data"), "statementTypeId", json!(TYPE_ALTER_SESSION));
+        }
+        None => {}
+    }
+    shape::complete_statement(&mut reply, &names);
+    reply
+}
+
+async fn enter_public(engine: &Client, session: &Session, reply: &mut Value) {
+    let body = json!({ "sqlText": ENTER_PUBLIC }).to_string().into();
+    let entered = engine.ask(&Method::POST, QUERY_TARGET, Some(session.engine_token()), body).await;
+    let schema = entered.ok().and_then(|(_, entered)| entered.pointer("/data/finalSchemaName").cloned());
+    shape::set(shape::object(reply, "data"), "finalSchemaName", schema.unwrap_or_default());
+}
+
+/// What a statement that succeeded did to its session, apart from what fakesnow itself keeps track of.
+#[derive(Debug, PartialEq, Eq)]
+enum Effect {
+    Role(String),
+    Warehouse(String),
+    Database,
+    SessionParameter,
+}
+
+fn effect(sql: &str) -> Option<Effect> {
+    let sql = skip_comments(sql).trim_end_matches(|c: char| c == ';' || c.is_whitespace());
+    let mut words = sql.split_whitespace();
+    let (first, second) = (words.next()?.to_ascii_uppercase(), words.next()?.to_ascii_uppercase());
+    let mut name = || words.next().map(resolve_identifier);
+    match (first.as_str(), second.as_str()) {
+        ("USE", "ROLE") => name().map(Effect::Role),
+        ("USE", "WAREHOUSE") => name().map(Effect::Warehouse),
+        ("USE", "DATABASE") => Some(Effect::Database),
+        ("ALTER", "SESSION") => Some(Effect::SessionParameter),
+        _ => None,
+    }
+}
+
+fn skip_comments(sql: &str) -> &str {
+    let sql = sql.trim_start();
+    let after = if let Some(line) = sql.strip_prefix("--") {
+        line.split_once('\n')
+    } else if let Some(block) = sql.strip_prefix("/*") {
+        block.split_once("*/")
+    } else {
+        return sql;
+    };
+    after.map_or("", |(_, rest)| skip_comments(rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statements_that_move_a_session_are_known() {
+        for (sql, expected) in [
+            ("use role etl;", Some(Effect::Role("ETL".to_owned()))),
+            ("USE\n  WAREHOUSE \"Big one\"", Some(Effect::Warehouse("\"BIG".to_owned()))),
+            ("/* a */ -- b\nUse Database x ;\n", Some(Effect::Database)),
+            ("alter session unset query_tag", Some(Effect::SessionParameter)),
+            ("use schema public", None),
+            ("use", None),
+            ("use role", None),
+            ("select 'use role x'", None),
+            ("-- use role x", None),
+            ("/* use role x", None),
+            ("", None),
+        ] {
+            assert_eq!(effect(sql), expected, "{sql}");
+        }
+    }
+}
