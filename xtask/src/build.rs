@@ -6,19 +6,14 @@ use anyhow::{Result, bail};
 
 use crate::{bpf, place::Place, run, setup};
 
+/// What is compiled for this machine: all but the kernel programs. The same for every verb, so that none builds a
+/// dependency again with other features.
+pub(crate) const HOST: [&str; 3] = ["--workspace", "--exclude", "agent-ebpf"];
+
 /// The kernel programs, the agent and every program of the lab.
 pub(crate) fn all(place: &Place) -> Result<()> {
     bpf::build(place)?;
-    let mut command = run::cargo();
-    command.current_dir(&place.root).args([
-        "build",
-        "--package",
-        "snowfence",
-        "--package",
-        "snowfence-tests",
-        "--bins",
-    ]);
-    run::build_quietly(&mut command)
+    run::build_quietly(run::cargo().current_dir(&place.root).arg("build").args(HOST).arg("--bins"))
 }
 
 /// Makes everything ready and becomes one of the lab's programs with these arguments.
@@ -43,7 +38,7 @@ pub(crate) fn environment(command: &mut Command, place: &Place) {
 pub(crate) fn needs_root(what: &str) -> Result<()> {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     if !is_root(&status) {
-        bail!("{what} needs root: it makes network namespaces and loads kernel programs; run it with sudo");
+        bail!("{what} needs root: it makes network namespaces and loads kernel programs; run it as root");
     }
     Ok(())
 }

@@ -42,7 +42,9 @@ enum Verb {
     Demo(Rest),
     /// Check the rules of the house, the formatting, and run every test
     Test,
-    /// What CI runs: clippy on everything, then `test`
+    /// Check the rules of the house, the formatting and the lints
+    Lint,
+    /// What CI runs: `lint`, then `test`
     Ci,
     /// Check the rules of the house only: rooms and their directions, sizes, words, docs
     Tidy,
@@ -92,7 +94,8 @@ fn dispatch(verb: Verb) -> Result<()> {
         Verb::Lab(rest) => build::hand_over(&place, "snowfence-lab", &rest.arguments),
         Verb::Demo(rest) => build::hand_over(&place, "snowfence-demo", &rest.arguments),
         Verb::Test => check::test(&place),
-        Verb::Ci => check::ci(&place),
+        Verb::Lint => check::lint(&place),
+        Verb::Ci => check::lint(&place).and_then(|()| check::test(&place)),
         Verb::Tidy => tidy::run(&place.root),
     }
 }
