@@ -1,0 +1,168 @@
+//! Bodies as they travel: with or without gzip, always bounded.
+
+use std::{borrow::Cow, io::Read};
+
+use flate2::bufread::GzDecoder;
+
+/// A body after inflating. Statements end at 1 MB; bindings and inline rows may be many times that.
+pub const PLAIN_BYTES_MAX: usize = 256 << 20;
+
+/// Why a body could not be brought into plain form.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CodecError {
+    /// A content coding no driver sends.
+    #[error("the content coding {coding:?} is not known; gzip and identity are")]
+    Coding {
+        /// The header's value, shortened.
+        coding: String,
+    },
+    /// A text encoding in which the body would read differently.
+    #[error("the body is declared to be {content_type:?}, which is not JSON in UTF-8")]
+    Charset {
+        /// The header's value, shortened.
+        content_type: String,
+    },
+    /// The gzip data are broken or cut off.
+    #[error("the body is not valid gzip")]
+    Gzip,
+    /// Something follows the gzip data. Some readers would go on with it, some would not.
+    #[error("the gzip body has bytes after its end")]
+    Trailing,
+    /// Larger than may be held.
+    #[error("the body is larger than {PLAIN_BYTES_MAX} bytes when inflated")]
+    TooLarge,
+}
+
+/// The plain form of a body. `content_encoding` is the header's value.
+///
+/// # Errors
+/// When the coding is not known, the data are broken, or the result is larger than [`PLAIN_BYTES_MAX`].
+pub fn plain<'a>(body: &'a [u8], content_encoding: Option<&str>) -> Result<Cow<'a, [u8]>, CodecError> {
+    inflate(body, content_encoding, PLAIN_BYTES_MAX)
+}
+
+fn inflate<'a>(body: &'a [u8], coding: Option<&str>, bytes_max: usize) -> Result<Cow<'a, [u8]>, CodecError> {
+    let coding = coding.map(str::trim).unwrap_or_default();
+    if coding.is_empty() || coding.eq_ignore_ascii_case("identity") {
+        return if body.len() > bytes_max { Err(CodecError::TooLarge) } else { Ok(Cow::Borrowed(body)) };
+    }
+    if !coding.eq_ignore_ascii_case("gzip") && !coding.eq_ignore_ascii_case("x-gzip") {
+        return Err(CodecError::Coding { coding: crate::error::shown(coding) });
+    }
+    let mut rest = body;
+    let mut plain = Vec::new();
+    // One byte more than allowed tells "exactly at the limit" from "beyond it".
+    let limit = u64::try_from(bytes_max).unwrap_or(u64::MAX).saturating_add(1);
+    GzDecoder::new(&mut rest).take(limit).read_to_end(&mut plain).map_err(|_| CodecError::Gzip)?;
+    if plain.len() > bytes_max {
+        return Err(CodecError::TooLarge);
+    }
+    if !rest.is_empty() {
+        return Err(CodecError::Trailing);
+    }
+    Ok(Cow::Owned(plain))
+}
+
+/// Checks that a request's `Content-Type` does not make Snowflake read the bytes otherwise than as UTF-8. A missing
+/// header is fine: JSON is UTF-8 then.
+///
+/// # Errors
+/// When the header names another type than JSON, or another character set than UTF-8.
+pub fn json_in_utf8(content_type: Option<&str>) -> Result<(), CodecError> {
+    let Some(value) = content_type else { return Ok(()) };
+    let mut parts = value.split(';').map(str::trim);
+    let is_json = parts.next().is_some_and(|kind| kind.eq_ignore_ascii_case("application/json"));
+    let is_utf8 = |part: &str| {
+        part.split_once('=').is_some_and(|(name, charset)| {
+            name.trim().eq_ignore_ascii_case("charset")
+                && charset.trim().trim_matches('"').eq_ignore_ascii_case("utf-8")
+        })
+    };
+    if is_json && parts.all(|part| part.is_empty() || is_utf8(part)) {
+        return Ok(());
+    }
+    Err(CodecError::Charset { content_type: crate::error::shown(value) })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use flate2::{Compression, write::GzEncoder};
+
+    use super::*;
+
+    fn gzip(plain: &[u8]) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+        encoder.write_all(plain).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    #[test]
+    fn plain_and_gzip_bodies_come_out_plain() {
+        let packed = gzip(b"{\"a\":1}");
+        for (body, coding) in [
+            (&b"{\"a\":1}"[..], None),
+            (b"{\"a\":1}", Some("")),
+            (b"{\"a\":1}", Some("identity")),
+            (&packed, Some("gzip")),
+            (&packed, Some(" GZip ")),
+        ] {
+            assert_eq!(plain(body, coding).unwrap().as_ref(), b"{\"a\":1}", "{coding:?}");
+        }
+    }
+
+    #[test]
+    fn what_could_be_read_otherwise_is_refused() {
+        let packed = gzip(b"{}");
+        let mut two = packed.clone();
+        two.extend_from_slice(&packed);
+        let mut damaged = packed.clone();
+        *damaged.iter_mut().rev().nth(5).unwrap() ^= 1;
+        for (body, coding, error) in [
+            (&two[..], "gzip", CodecError::Trailing),
+            (&[&packed[..], b"x"].concat(), "gzip", CodecError::Trailing),
+            (&packed[..packed.len() - 1], "gzip", CodecError::Gzip),
+            (&damaged, "gzip", CodecError::Gzip),
+            (b"{}", "gzip", CodecError::Gzip),
+            (b"", "gzip", CodecError::Gzip),
+            (b"{}", "br", CodecError::Coding { coding: "br".into() }),
+            (b"{}", "deflate", CodecError::Coding { coding: "deflate".into() }),
+            (&packed, "gzip, gzip", CodecError::Coding { coding: "gzip, gzip".into() }),
+        ] {
+            assert_eq!(plain(body, Some(coding)), Err(error), "{coding}");
+        }
+    }
+
+    #[test]
+    fn a_bomb_stops_at_the_limit() {
+        let bomb = gzip(&vec![b' '; 1 << 20]);
+        assert!(bomb.len() < 2_000);
+        assert_eq!(inflate(&bomb, Some("gzip"), (1 << 20) - 1), Err(CodecError::TooLarge));
+        assert_eq!(inflate(&bomb, Some("gzip"), 1 << 20).unwrap().len(), 1 << 20);
+        assert_eq!(inflate(b"abc", None, 2), Err(CodecError::TooLarge));
+    }
+
+    #[test]
+    fn only_json_in_utf8_is_taken() {
+        for good in [
+            None,
+            Some("application/json"),
+            Some("application/json; charset=utf-8"),
+            Some("Application/JSON;Charset=\"UTF-8\""),
+        ] {
+            assert_eq!(json_in_utf8(good), Ok(()), "{good:?}");
+        }
+        for bad in [
+            "",
+            "text/plain",
+            "application/json; charset=utf-16",
+            "application/json; charset=iso-8859-1",
+            "application/json; charset=utf-8; charset=utf-16",
+            "application/json; boundary=x",
+            "application/x-www-form-urlencoded",
+        ] {
+            assert!(json_in_utf8(Some(bad)).is_err(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! The rows inside a reply, taken out.
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use model::{ColumnMeta, ResultSet, Rows};
+use serde_json::value::RawValue;
+
+use crate::{
+    envelope::{Column, Format, Layout, Place},
+    error::DecodeError,
+    json::Object,
+    splice::span,
+};
+
+/// Takes the rows out of the `data` of a reply, whose whole text is `body`. There is a result, if only one without
+/// rows, exactly when columns are described.
+pub(crate) fn take(body: &str, data: &Object<'_>) -> Result<(Option<ResultSet>, Layout), DecodeError> {
+    let found = find(body, data)?;
+    let Some(described) = data.list("rowtype")? else {
+        return match found {
+            Some((rows, _)) if !is_empty(&rows) => Err(DecodeError::Missing { key: "rowtype" }),
+            _ => Ok((None, Layout { columns: Vec::new(), rows: Place::Nowhere })),
+        };
+    };
+    let mut columns = Vec::with_capacity(described.len());
+    let mut layout = Vec::with_capacity(described.len());
+    for entry in described {
+        let (meta, column) = column(body, entry)?;
+        columns.push(meta);
+        layout.push(column);
+    }
+    let (rows, place) = match found {
+        Some(found) => found,
+        None if data.text("queryResultFormat")?.as_deref() == Some("arrow") => {
+            (Rows::ArrowIpc(Vec::new()), Place::Empty(Format::Arrow))
+        }
+        None => (Rows::Json(Vec::new()), Place::Empty(Format::Json)),
+    };
+    Ok((Some(ResultSet { columns, rows }), Layout { columns: layout, rows: place }))
+}
+
+/// Whether `data` holds rows, or tells where more of them are.
+pub(crate) fn has_any(data: &Object<'_>) -> bool {
+    ["rowset", "rowsetBase64", "chunks"].into_iter().any(|key| is_filled(data, key))
+}
+
+/// Whether `data` names chunks, which hold the rows that are not in the reply itself.
+pub(crate) fn has_chunks(data: &Object<'_>) -> bool {
+    is_filled(data, "chunks")
+}
+
+/// Whether a key holds anything but null, an empty text or an empty list.
+fn is_filled(data: &Object<'_>, key: &str) -> bool {
+    let inner = |raw: &'_ str| raw.strip_prefix('[')?.strip_suffix(']').map(|inner| inner.trim().is_empty());
+    data.raw(key).is_some_and(|raw| raw != "\"\"" && inner(raw) != Some(true))
+}
+
+fn find(body: &str, data: &Object<'_>) -> Result<Option<(Rows, Place)>, DecodeError> {
+    let place = |key| data.raw(key).and_then(|raw| span(body, raw)).ok_or(DecodeError::Missing { key });
+    match (data.list("rowset")?, data.text("rowsetBase64")?) {
+        // Which of the two a client reads is up to the client.
+        (Some(rows), Some(stream)) if !rows.is_empty() && !stream.is_empty() => {
+            Err(DecodeError::UnexpectedRows)
+        }
+        (Some(rows), stream) if !rows.is_empty() || stream.is_none() => {
+            let rows = rows.into_iter().map(cells).collect::<Result<_, _>>()?;
+            Ok(Some((Rows::Json(rows), Place::Json(place("rowset")?))))
+        }
+        (_, Some(stream)) => {
+            let stream = BASE64_STANDARD
+                .decode(stream)
+                .map_err(|_| DecodeError::wrong_type("rowsetBase64", "standard base64"))?;
+            Ok(Some((Rows::ArrowIpc(stream), Place::Arrow(place("rowsetBase64")?))))
+        }
+        (_, None) => Ok(None),
+    }
+}
+
+fn cells(row: &RawValue) -> Result<Vec<Option<String>>, DecodeError> {
+    serde_json::from_str(row.get())
+        .map_err(|_| DecodeError::wrong_type("rowset", "rows of cells that are texts or null"))
+}
+
+fn is_empty(rows: &Rows) -> bool {
+    match rows {
+        Rows::Json(rows) => rows.is_empty(),
+        Rows::ArrowIpc(stream) => stream.is_empty(),
+    }
+}
+
+fn column(body: &str, entry: &RawValue) -> Result<(ColumnMeta, Column), DecodeError> {
+    let entry = Object::parse(entry.get())?;
+    let name = entry.text("name")?.ok_or(DecodeError::Missing { key: "name" })?;
+    let type_name = entry.text("type")?.ok_or(DecodeError::Missing { key: "type" })?.to_lowercase();
+    let nullable = entry.flag("nullable")?.unwrap_or(true);
+    let not_nullable = if nullable { None } else { entry.raw("nullable").and_then(|raw| span(body, raw)) };
+    // The source of a column is in either set of keys; the first is empty for an expression.
+    let source = |key, other| {
+        let text = entry.text(key)?.filter(|text| !text.is_empty());
+        Ok::<_, DecodeError>(match text {
+            Some(text) => text,
+            None => entry.text(other)?.unwrap_or_default(),
+        })
+    };
+    let meta = ColumnMeta {
+        name: name.clone(),
+        database: source("database", "columnSrcDatabase")?,
+        schema: source("schema", "columnSrcSchema")?,
+        table: source("table", "columnSrcTable")?,
+        type_name: type_name.clone(),
+        nullable,
+    };
+    Ok((meta, Column { name, type_name, not_nullable }))
+}
