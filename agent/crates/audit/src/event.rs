@@ -10,7 +10,7 @@ mod who;
 use model::{Mode, QueryId, SessionId, Timestamp};
 use serde::{Deserialize, Serialize};
 
-pub use asked::{Decision, Login, RefusedConnection, Statement, TableUse, Verdict};
+pub use asked::{Decision, Login, RefusedConnection, RefusedRequest, Statement, TableUse, Verdict};
 pub use outcome::{Answered, Closing, Failed, LoggedIn, Lost, MaskedColumn, Outcome, Withheld};
 pub use who::{Assurance, Parent, Process, Who};
 
@@ -49,6 +49,8 @@ pub enum Event {
     Login(Box<Login>),
     /// A connection was refused before there was a session.
     RefusedConnection(Box<RefusedConnection>),
+    /// A request was refused before it became an exchange: unknown, unreadable, or on nobody's session.
+    RefusedRequest(Box<RefusedRequest>),
     /// A statement was judged. The intent of a statement, when it is permitted.
     Statement(Box<Statement>),
     /// An intent came to its end.
@@ -162,6 +164,7 @@ from! {
     Event::Stop(Stop) = |part| part;
     Event::Login(Login) = Box::new;
     Event::RefusedConnection(RefusedConnection) = Box::new;
+    Event::RefusedRequest(RefusedRequest) = Box::new;
     Event::Statement(Statement) = Box::new;
     Event::SessionEnd(SessionEnd) = |part| part;
     Intent::Login(Login) = Box::new;

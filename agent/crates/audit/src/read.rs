@@ -7,7 +7,9 @@ use serde::Serialize;
 
 use crate::{
     error::{Damage, Error},
-    event::{Decision, Entry, Event, Login, Outcome, RefusedConnection, SessionEnd, Statement, Who},
+    event::{
+        Decision, Entry, Event, Login, Outcome, RefusedConnection, RefusedRequest, SessionEnd, Statement, Who,
+    },
     scan::{End, Rest, scan},
     wire,
 };
@@ -19,6 +21,8 @@ pub struct Listing {
     pub sessions: Vec<SessionSummary>,
     /// Connections that were refused before there was a session.
     pub refused: Vec<Refused>,
+    /// Requests that were refused before they became an exchange of a session.
+    pub refused_requests: Vec<RefusedAsk>,
     /// Where the record stops being what was written. What comes after is not in the listing.
     pub damage: Option<Damage>,
 }
@@ -31,6 +35,16 @@ pub struct Refused {
     pub time: Timestamp,
     /// What is recorded of it.
     pub connection: RefusedConnection,
+}
+
+/// A request that was refused before it became an exchange.
+#[derive(Debug, Serialize)]
+pub struct RefusedAsk {
+    /// When.
+    #[serde(with = "wire::timestamp")]
+    pub time: Timestamp,
+    /// What is recorded of it.
+    pub request: RefusedRequest,
 }
 
 /// A session in few words.
@@ -126,6 +140,7 @@ pub fn entries(dir: &Path, each: impl FnMut(Entry)) -> Result<Option<Damage>, Er
 pub fn sessions(dir: &Path) -> Result<Listing, Error> {
     let mut sessions: BTreeMap<SessionId, (u64, SessionSummary)> = BTreeMap::new();
     let mut refused = Vec::new();
+    let mut refused_requests = Vec::new();
     let damage = entries(dir, |entry| match entry.event {
         Event::Login(login) => {
             let summary = SessionSummary::new(&login, entry.time);
@@ -133,6 +148,9 @@ pub fn sessions(dir: &Path) -> Result<Listing, Error> {
         }
         Event::RefusedConnection(connection) => {
             refused.push(Refused { time: entry.time, connection: *connection });
+        }
+        Event::RefusedRequest(request) => {
+            refused_requests.push(RefusedAsk { time: entry.time, request: *request });
         }
         event => {
             if let Some((_, summary)) = session_of(&event).and_then(|id| sessions.get_mut(&id)) {
@@ -142,7 +160,8 @@ pub fn sessions(dir: &Path) -> Result<Listing, Error> {
     })?;
     let mut sessions: Vec<_> = sessions.into_values().collect();
     sessions.sort_unstable_by_key(|(seq, _)| *seq);
-    Ok(Listing { sessions: sessions.into_iter().map(|(_, summary)| summary).collect(), refused, damage })
+    let sessions = sessions.into_iter().map(|(_, summary)| summary).collect();
+    Ok(Listing { sessions, refused, refused_requests, damage })
 }
 
 /// Reads one session; `None` when the record has none of that name.
@@ -174,7 +193,11 @@ fn session_of(event: &Event) -> Option<SessionId> {
         Event::Statement(statement) => Some(statement.session),
         Event::Outcome(closing) => Some(closing.session),
         Event::SessionEnd(end) => Some(end.session),
-        Event::Start(_) | Event::Stop(_) | Event::RefusedConnection(_) | Event::SetAside(_) => None,
+        Event::Start(_)
+        | Event::Stop(_)
+        | Event::RefusedConnection(_)
+        | Event::RefusedRequest(_)
+        | Event::SetAside(_) => None,
     }
 }
 

@@ -63,6 +63,33 @@ pub struct RefusedConnection {
     pub reason: String,
 }
 
+/// A request was refused before it became an exchange. In observe mode it was sent on all the same.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RefusedRequest {
+    /// The agent's id for it; the client was shown it.
+    #[serde(with = "wire::query_id")]
+    pub query: QueryId,
+    /// The connection it came on.
+    #[serde(with = "wire::connection_id")]
+    pub connection: ConnectionId,
+    /// The address the client asked for.
+    pub destination: String,
+    /// The host name it asked for.
+    pub server_name: String,
+    /// Method and path, shortened, without the query string.
+    pub exchange: String,
+    /// Who is behind it.
+    pub who: Who,
+    /// The process that opened the connection.
+    pub process: Process,
+    /// What the agent did with its verdicts then.
+    #[serde(with = "wire::mode")]
+    pub mode: Mode,
+    /// The sentence shown to the client.
+    pub reason: String,
+}
+
 /// A statement was judged.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
