@@ -10,9 +10,11 @@ use lab::{AgentStartFailed, Identity, Lab, Mode, Options};
 
 /// The lab itself failed; the command has not run, or not to its end.
 const LAB_FAILED: i32 = 125;
+/// As clap has it.
+const BAD_USAGE: i32 = 2;
 
-/// Run COMMAND as an unmodified CI job on a lab host with the agent installed. The exit code is COMMAND's; 125 if the
-/// lab failed, or the agent's own if it refused to start.
+/// Run COMMAND as an unmodified CI job on a lab host with the agent installed. The exit code is COMMAND's; 2 for
+/// bad options, 125 if the lab failed, and the agent's own if it refused to start.
 #[derive(Debug, Parser)]
 #[command(name = "snowfence-lab", bin_name = "cargo xtask lab")]
 struct Cli {
@@ -62,10 +64,24 @@ fn main() -> ExitCode {
         verbose: cli.verbose,
         ..Options::default()
     };
-    let code = Lab::start(options).and_then(|lab| lab.conduct(&cli.command)).unwrap_or_else(|error| {
-        // Without standard error the exit code has to do.
-        drop(writeln!(stderr(), "lab: {error:#}"));
-        error.downcast_ref::<AgentStartFailed>().and_then(|failed| failed.code).unwrap_or(LAB_FAILED)
-    });
+    if let Err(error) = options.check() {
+        return complain(&error, BAD_USAGE);
+    }
+    match Lab::start(options).and_then(|lab| lab.conduct(&cli.command)) {
+        Ok(code) => exit_code(code),
+        Err(error) => {
+            let refused = error.downcast_ref::<AgentStartFailed>().and_then(|failed| failed.code);
+            complain(&error, refused.unwrap_or(LAB_FAILED))
+        }
+    }
+}
+
+fn complain(error: &anyhow::Error, code: i32) -> ExitCode {
+    // Without standard error the exit code has to do.
+    drop(writeln!(stderr(), "lab: {error:#}"));
+    exit_code(code)
+}
+
+fn exit_code(code: i32) -> ExitCode {
     ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX))
 }

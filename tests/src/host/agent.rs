@@ -12,9 +12,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use nix::sys::signal::Signal;
 
-use super::options::Options;
+use super::options::{Options, cedar_files};
 use super::site::{CGROUP, Place, Site};
-use super::tools::{Tools, source};
+use super::tools::Tools;
 use super::{cgroup, enter, environment, process};
 
 const READY_WAIT: Duration = Duration::from_secs(30);
@@ -55,6 +55,7 @@ pub(super) struct Agent {
     exec: PathBuf,
     site: Site,
     state: PathBuf,
+    installed: Mutex<bool>,
     running: Mutex<Option<Child>>,
 }
 
@@ -68,16 +69,18 @@ impl Agent {
             }
             None => site.folder.join("state"),
         };
-        let policy = options.policy.clone().unwrap_or_else(|| source("policy"));
-        copy_policy(&policy, &site.etc().join("policy"))?;
-        let classification = classification(options, &policy);
-        fs::copy(&classification, site.etc().join("classification.toml"))
-            .with_context(|| format!("cannot copy {}", classification.display()))?;
+        let policy = site.etc().join("policy");
+        fs::create_dir_all(&policy).with_context(|| format!("cannot make {}", policy.display()))?;
+        for file in cedar_files(&options.policy_folder())? {
+            copy(&file, &policy.join(file.file_name().unwrap_or_default()))?;
+        }
+        copy(&options.classification_file(), &site.etc().join("classification.toml"))?;
         let agent = Self {
             exe: tools.agent.clone(),
             exec: tools.exec.clone(),
             site: site.clone(),
             state,
+            installed: Mutex::new(false),
             running: Mutex::new(None),
         };
         let text = agent.configuration(options, tools)?;
@@ -125,10 +128,15 @@ certifi_roots = ["{client}"]
         ))
     }
 
-    /// What an administrator does once: makes the CA, and makes the host trust it.
+    /// What an administrator does once: makes the CA, and makes the host trust it. Later calls do nothing.
     pub(super) fn install(&self) -> Result<()> {
-        self.must(&["init"])?;
-        self.must(&["trust", "install"])
+        let mut installed = self.installed.lock().unwrap_or_else(PoisonError::into_inner);
+        if !*installed {
+            self.must(&["init"])?;
+            self.must(&["trust", "install"])?;
+            *installed = true;
+        }
+        Ok(())
     }
 
     fn must(&self, verb: &[&str]) -> Result<()> {
@@ -259,32 +267,8 @@ certifi_roots = ["{client}"]
     }
 }
 
-/// `*.cedar` only: a policy folder may hold tests and notes besides.
-fn copy_policy(from: &Path, to: &Path) -> Result<()> {
-    fs::create_dir_all(to).with_context(|| format!("cannot make {}", to.display()))?;
-    let entries =
-        fs::read_dir(from).with_context(|| format!("cannot list the policy folder {}", from.display()))?;
-    let mut count = 0_usize;
-    for file in entries.flatten().map(|entry| entry.path()) {
-        let (Some(name), true) = (file.file_name(), file.extension().is_some_and(|kind| kind == "cedar"))
-        else {
-            continue;
-        };
-        fs::copy(&file, to.join(name)).with_context(|| format!("cannot copy {}", file.display()))?;
-        count += 1;
-    }
-    if count == 0 {
-        bail!("the policy folder {} holds no *.cedar file", from.display());
-    }
-    Ok(())
-}
-
-fn classification(options: &Options, policy: &Path) -> PathBuf {
-    if let Some(named) = &options.classification {
-        return named.clone();
-    }
-    let beside = policy.join("classification.toml");
-    if beside.is_file() { beside } else { source("policy/classification.toml") }
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    fs::copy(from, to).map(drop).with_context(|| format!("cannot copy {}", from.display()))
 }
 
 /// A path for a TOML string; those that would need escapes are refused rather than escaped.
@@ -318,32 +302,6 @@ pub(super) fn open_log(path: &Path) -> Result<File> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_policy_folder_gives_its_cedar_files_and_has_to_have_some() {
-        let place = tempfile::tempdir().unwrap();
-        let (from, to) = (place.path().join("from"), place.path().join("to"));
-        assert!(copy_policy(&from, &to).is_err());
-        fs::create_dir(&from).unwrap();
-        fs::write(from.join("notes.md"), "").unwrap();
-        let error = copy_policy(&from, &to).unwrap_err().to_string();
-        assert!(error.contains("no *.cedar"), "{error}");
-        fs::write(from.join("a.cedar"), "x").unwrap();
-        copy_policy(&from, &to).unwrap();
-        assert_eq!(fs::read_dir(&to).unwrap().count(), 1);
-    }
-
-    #[test]
-    fn a_classification_is_taken_from_the_option_then_the_policy_folder_then_the_lab() {
-        let policy = tempfile::tempdir().unwrap();
-        let mut options = Options::default();
-        assert_eq!(classification(&options, policy.path()), source("policy/classification.toml"));
-        let beside = policy.path().join("classification.toml");
-        fs::write(&beside, "").unwrap();
-        assert_eq!(classification(&options, policy.path()), beside);
-        options.classification = Some("/named".into());
-        assert_eq!(classification(&options, policy.path()), Path::new("/named"));
-    }
 
     #[test]
     fn paths_that_toml_would_read_otherwise_are_refused() {

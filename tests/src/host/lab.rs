@@ -53,19 +53,19 @@ impl Lab {
         if !nix::unistd::geteuid().is_root() {
             bail!("the lab makes namespaces and attaches kernel programs; run it as root");
         }
+        options.check()?;
         let start = Instant::now();
         let say = |what: &str| say(options.verbose, start, what);
-        let tools = Tools::find()?;
+        let tools = Tools::find(options.program.as_deref())?;
         if options.agent {
             tools.agent()?;
         }
         let seeds = seeds(&options)?;
         let cwd = match &options.cwd {
-            Some(folder) => {
-                fs::canonicalize(folder).with_context(|| format!("no such folder: {}", folder.display()))?
-            }
-            None => std::env::current_dir().context("cannot tell the current folder")?,
+            Some(folder) => fs::canonicalize(folder),
+            None => std::env::current_dir(),
         };
+        let cwd = cwd.context("cannot find the folder to run commands in")?;
         let holder = Holder::start(&tools)?;
         let site = Site::new(&holder.folder, holder.child.id())?;
         say("namespaces are laid out");
@@ -188,9 +188,7 @@ impl Lab {
     /// [`AgentStartFailed`], or what kept it from being started.
     pub fn start_agent(&self) -> Result<()> {
         self.tools.agent()?;
-        if !self.options.agent {
-            self.agent.install()?;
-        }
+        self.agent.install()?;
         self.agent.start()
     }
 

@@ -24,15 +24,16 @@ pub(super) struct Tools {
 }
 
 impl Tools {
-    pub(super) fn find() -> Result<Self> {
+    /// Finds them all; `agent` is the agent's program if it is not to be looked for.
+    pub(super) fn find(agent: Option<&Path>) -> Result<Self> {
         let folder = programs()?;
         let cache = cache()?;
-        let agent = env::var_os("SNOWFENCE_BIN").map_or_else(|| folder.join("snowfence"), PathBuf::from);
+        let agent = agent.map(PathBuf::from).or_else(|| env::var_os("SNOWFENCE_BIN").map(PathBuf::from));
         Ok(Self {
             exec: existing(folder.join("lab-exec"), "cargo build -p snowfence-tests")?,
             worker: existing(folder.join("lab-worker"), "cargo build -p snowfence-tests")?,
             internet: existing(folder.join("lab-internet"), "cargo build -p snowfence-tests")?,
-            agent,
+            agent: agent.unwrap_or_else(|| folder.join("snowfence")),
             py_client: existing(cache.join("py-client"), "cargo xtask setup")?,
             py_server: existing(cache.join("py-server"), "cargo xtask setup")?,
         })
