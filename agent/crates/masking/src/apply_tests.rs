@@ -309,6 +309,33 @@ fn a_result_without_rows_stays_one() {
 }
 
 #[test]
+fn a_schema_that_promises_too_much_does_not_cost_the_result() {
+    let number = |nullable| Field::new("epoch", DataType::Int64, nullable);
+    let field = |nullable| Field::new("C0", DataType::Struct(vec![number(nullable)].into()), true);
+    let (promised, kept) = (Schema::new(vec![field(false)]), Schema::new(vec![field(true)]));
+    let epochs: ArrayRef = Arc::new(Int64Array::from(vec![Some(7), None]));
+    let times = StructArray::from(vec![(Arc::new(number(true)), epochs)]);
+    let batch = RecordBatch::try_new(Arc::new(kept), vec![Arc::new(times.clone())]).unwrap();
+    let mut bytes = Vec::new();
+    let mut writer = StreamWriter::try_new(&mut bytes, &promised).unwrap();
+    writer.write(&batch).unwrap();
+    writer.finish().unwrap();
+    drop(writer);
+    assert!(
+        StreamReader::try_new(&bytes[..], None).unwrap().next().unwrap().is_err(),
+        "as such it is unreadable"
+    );
+
+    let (schema, mut opened) = crate::lenient::open(&bytes).unwrap();
+    assert_eq!(*schema, promised);
+    assert_eq!(opened.next().unwrap().unwrap().column(0).as_struct().column(0), times.column(0));
+
+    let result = ResultSet { columns: vec![column("C0", "timestamp_ntz")], rows: Rows::ArrowIpc(bytes) };
+    let (after, changed) = apply(result, &[Some(Mask::Null)]).unwrap();
+    assert_eq!((changed, batches(&after)[0].column(0).null_count()), (vec![2], 2));
+}
+
+#[test]
 fn bytes_after_the_end_of_a_stream_do_not_come_through() {
     let mut result = arrow(&every_type(), 1);
     if let Rows::ArrowIpc(stream) = &mut result.rows {

@@ -13,7 +13,7 @@ use arrow_array::{
 use arrow_ipc::{reader::StreamReader, writer::StreamWriter};
 use arrow_schema::{ArrowError, DataType, Field, FieldRef, Schema, SchemaRef};
 
-use crate::{apply::MaskError, treatment::Treatment};
+use crate::{apply::MaskError, lenient, treatment::Treatment};
 
 /// The key of a field's metadata that says which Snowflake type the field holds.
 const LOGICAL_TYPE: &str = "logicalType";
@@ -21,19 +21,18 @@ const LOGICAL_TYPE: &str = "logicalType";
 /// Rewrites a stream. `treatments` come back as they were really carried out: a text mask on a column that Arrow
 /// does not carry as text has become [`Treatment::Null`].
 pub(crate) fn mask(stream: &[u8], treatments: &mut [Treatment]) -> Result<(Vec<u8>, Vec<u64>), MaskError> {
-    let reader = StreamReader::try_new(stream, None).map_err(MaskError::Arrow)?;
-    let schema = masked_schema(&reader.schema(), treatments)?;
+    let (schema, batches) = lenient::open(stream).map_err(MaskError::Arrow)?;
+    let schema = masked_schema(&schema, treatments)?;
     let mut changed = vec![0; treatments.len()];
     let mut masked = Vec::with_capacity(stream.len());
-    {
-        let mut writer = StreamWriter::try_new(&mut masked, &schema).map_err(MaskError::Arrow)?;
-        for batch in reader {
-            let batch = batch.map_err(MaskError::Arrow)?;
-            let batch = masked_batch(&batch, &schema, treatments, &mut changed).map_err(MaskError::Arrow)?;
-            writer.write(&batch).map_err(MaskError::Arrow)?;
-        }
-        writer.finish().map_err(MaskError::Arrow)?;
+    let mut writer = StreamWriter::try_new(&mut masked, &schema).map_err(MaskError::Arrow)?;
+    for batch in batches {
+        let batch = batch.map_err(MaskError::Arrow)?;
+        let batch = masked_batch(&batch, treatments, &mut changed).map_err(MaskError::Arrow)?;
+        writer.write(&batch).map_err(MaskError::Arrow)?;
     }
+    writer.finish().map_err(MaskError::Arrow)?;
+    drop(writer);
     Ok((masked, changed))
 }
 
@@ -110,7 +109,6 @@ fn is_solid(data_type: &DataType) -> bool {
 
 fn masked_batch(
     batch: &RecordBatch,
-    schema: &SchemaRef,
     treatments: &[Treatment],
     changed: &mut [u64],
 ) -> Result<RecordBatch, ArrowError> {
@@ -125,7 +123,7 @@ fn masked_batch(
             Treatment::Text(_) | Treatment::Json => masked_text(column, *treatment)?,
         });
     }
-    RecordBatch::try_new(Arc::clone(schema), columns)
+    RecordBatch::try_new(batch.schema(), columns)
 }
 
 fn masked_text(column: &ArrayRef, treatment: Treatment) -> Result<ArrayRef, ArrowError> {

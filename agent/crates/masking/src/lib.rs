@@ -10,6 +10,7 @@
 mod apply;
 mod arrow;
 mod cells;
+mod lenient;
 mod mask;
 mod treatment;
 
