@@ -1,0 +1,167 @@
+//! Published drivers through the agent: what is permitted looks as it does without an agent, what is tagged is masked,
+//! and what is refused is an ordinary SQL error that comes at once.
+
+#![expect(clippy::unwrap_used, reason = "the helpers of a test fail as the test does")]
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use lab::{Identity, JobFacts, Lab, Options};
+use serde_json::Value;
+
+const SCRIPTS: [&str; 2] = ["connector.py", "adbc.py"];
+/// Snowflake's "insufficient privileges", which drivers neither retry nor rephrase.
+const REFUSED: (u64, &str) = (3001, "42501");
+/// Every e-mail address of the seed ends in one of these.
+const DOMAINS: [&str; 3] = ["@example.com", "@example.org", "@example.net"];
+
+fn script(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("python").join(name)
+}
+
+/// What a script saw, scenario by scenario.
+fn seen(
+    lab: &Lab,
+    name: &str,
+    scenarios: &[&str],
+    identity: Identity,
+    facts: JobFacts,
+) -> BTreeMap<String, Value> {
+    let script = script(name);
+    let mut words = vec!["python3", script.to_str().unwrap()];
+    words.extend(scenarios);
+    let output = lab.command(&words).unwrap().identity(identity).facts(facts).run().unwrap();
+    let complaints = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{name}: {complaints}");
+    let lines = String::from_utf8(output.stdout).unwrap();
+    let seen: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(!seen.is_empty(), "{name}: {complaints}");
+    seen.into_iter().map(|one| (one["scenario"].as_str().unwrap().to_owned(), one)).collect()
+}
+
+fn seen_by_job(lab: &Lab, name: &str, scenarios: &[&str]) -> BTreeMap<String, Value> {
+    seen(lab, name, scenarios, Identity::Verified, JobFacts::default())
+}
+
+/// The texts of all statements that have reached the server.
+fn reached(lab: &Lab) -> Vec<String> {
+    let requests = lab.front_log().unwrap();
+    requests.iter().filter_map(|request| request["sql"].as_str().map(str::to_owned)).collect()
+}
+
+fn assert_refused(error: &Value, about: &str) {
+    assert_eq!(error["errno"].as_u64(), Some(REFUSED.0), "{about}: {error}");
+    assert_eq!(error["sqlstate"].as_str(), Some(REFUSED.1), "{about}: {error}");
+    let message = error["message"].as_str().unwrap();
+    assert!(message.contains("Snowfence refused this statement: "), "{about}: {message}");
+}
+
+/// One cell of a scenario's rows, as Python writes it.
+fn cell(seen: &Value, row: usize, column: usize) -> &str {
+    seen["rows"][row][column][1].as_str().unwrap()
+}
+
+#[test]
+fn a_client_cannot_tell_an_agent_that_permits_everything_from_none() {
+    // The scripts end by dropping the table, so each has a lab of its own.
+    let run = |name: &str, options: Options| seen_by_job(&Lab::start(options).unwrap(), name, &[]);
+    for name in SCRIPTS {
+        let (direct, through) = (run(name, Options::direct()), run(name, Options::allow_all()));
+        assert!(direct.keys().eq(through.keys()), "{name}");
+        for (scenario, seen) in direct {
+            assert_eq!(seen.to_string(), through[&scenario].to_string(), "{name} {scenario}");
+        }
+    }
+}
+
+#[test]
+fn tagged_columns_are_masked_and_the_others_are_not() {
+    let direct = {
+        let lab = Lab::start(Options::direct()).unwrap();
+        SCRIPTS.map(|name| seen_by_job(&lab, name, &["select"]).remove("select").unwrap())
+    };
+    let lab = Lab::start(Options::default()).unwrap();
+    for (name, direct) in SCRIPTS.iter().zip(direct) {
+        let through = seen_by_job(&lab, name, &["select", "star", "derived"]);
+        for scenario in ["select", "star"] {
+            let masked = &through[scenario];
+            for row in 0..5 {
+                for column in [0, 1, 4, 5] {
+                    assert_eq!(cell(masked, row, column), cell(&direct, row, column), "{name} {scenario}");
+                }
+                let (email, ssn) = (cell(masked, row, 2), cell(masked, row, 3));
+                assert!(
+                    DOMAINS.iter().any(|domain| email == format!("'****{domain}'")),
+                    "{name} {scenario}: {email}"
+                );
+                let last = cell(&direct, row, 3).trim_matches('\'');
+                assert_eq!(ssn, format!("'****{}'", &last[last.len() - 4..]), "{name} {scenario}");
+            }
+        }
+        let derived = &through["derived"];
+        assert_eq!(
+            (cell(derived, 0, 0), cell(derived, 0, 1), cell(derived, 0, 2)),
+            ("None", "None", "'Oslo'")
+        );
+    }
+}
+
+#[test]
+fn no_value_of_a_tagged_column_reaches_a_client() {
+    let secrets = {
+        let lab = Lab::start(Options::direct()).unwrap();
+        let seen = seen_by_job(&lab, "connector.py", &["select"]);
+        let values =
+            (0..5).flat_map(|row| [2, 3].map(|column| cell(&seen["select"], row, column).to_owned()));
+        values.map(|value| value.trim_matches('\'').to_owned()).collect::<Vec<_>>()
+    };
+    let lab = Lab::start(Options::default()).unwrap();
+    for name in SCRIPTS {
+        let everything = format!("{:?}", seen_by_job(&lab, name, &[])).to_uppercase();
+        for secret in &secrets {
+            assert!(!everything.contains(&secret.to_uppercase()), "{name}: {secret}");
+        }
+    }
+}
+
+#[test]
+fn what_is_refused_is_an_sql_error_and_never_reaches_the_server() {
+    let lab = Lab::start(Options::default()).unwrap();
+    for name in SCRIPTS {
+        let seen = seen_by_job(&lab, name, &["drop", "dml", "select"]);
+        assert_refused(&seen["drop"]["error"], name);
+        for (statement, answer) in
+            seen["dml"].as_object().unwrap().iter().filter(|(key, _)| *key != "scenario")
+        {
+            if !statement.starts_with("SELECT") {
+                assert_refused(&answer["error"], statement);
+            }
+        }
+        // The session goes on.
+        assert!(seen["select"]["rows"].is_array(), "{}", seen["select"]);
+    }
+    for text in reached(&lab) {
+        for verb in ["DROP", "INSERT", "UPDATE", "DELETE"] {
+            assert!(!text.to_uppercase().trim_start().starts_with(verb), "{text}");
+        }
+    }
+}
+
+#[test]
+fn who_is_not_named_by_the_policy_does_not_even_log_in() {
+    let lab = Lab::start(Options::default()).unwrap();
+    let fork = JobFacts { repository: "evil/fork".to_owned(), ..JobFacts::default() };
+    for name in SCRIPTS {
+        for (identity, facts) in [
+            (Identity::None, JobFacts::default()),
+            (Identity::Observed, JobFacts::default()),
+            (Identity::Verified, fork.clone()),
+        ] {
+            let seen = seen(&lab, name, &["select"], identity, facts);
+            let message = seen["login"]["error"]["message"].as_str().unwrap();
+            assert!(message.contains("Snowfence refused this login: "), "{name} {identity:?}: {message}");
+        }
+    }
+    let logins = lab.front_log().unwrap().into_iter().filter(|request| !request["login_name"].is_null());
+    assert_eq!(logins.collect::<Vec<_>>(), Vec::<Value>::new());
+}
