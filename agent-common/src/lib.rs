@@ -1,0 +1,39 @@
+//! What the kernel programs and the agent say to each other: the bytes of every map, and nothing else.
+//!
+//! Owns: the layout of what crosses the border between kernel and agent.
+//! May touch: nothing.
+//! Never: behaviour, allocation, or a type whose size depends on the target.
+//!
+//! Every type is `repr(C)` of sized integers with its padding spelled out, and asserts its own size, alignment and
+//! offsets: the two sides are compiled for different machines, and pinned maps outlive both. A change to any of
+//! them, or to the shape of a map, is a new [`LAYOUT`].
+
+#![no_std]
+
+mod address;
+mod flow;
+mod listener;
+mod mark;
+mod origin;
+mod outcome;
+
+pub use address::Address;
+pub use flow::Flow;
+pub use listener::Listener;
+pub use mark::Mark;
+pub use origin::{COMM_BYTES, Origin};
+pub use outcome::Outcome;
+
+/// Version of everything in this crate. Part of the path under which maps and links are pinned.
+pub const LAYOUT: u32 = 1;
+
+/// Most addresses that can be guarded at once.
+pub const GUARDED_ADDRESSES_MAX: u32 = 8_192;
+/// Most network namespaces that can have a listener at once.
+pub const LISTENERS_MAX: u32 = 4_096;
+/// Most redirected connections between their SYN and their place in the listener's queue. The map evicts its oldest
+/// entry: a connection whose record is lost is closed by the agent, never let through.
+pub const FLOWS_MAX: u32 = 65_536;
+
+/// Value of a map that is used as a set.
+pub type Present = u8;
