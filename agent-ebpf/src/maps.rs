@@ -1,0 +1,42 @@
+//! Every map, with its bound. All but the last two are pinned and outlive the agent.
+
+use agent_common::{
+    Address, FLOWS_MAX, Flow, GUARDED_ADDRESSES_MAX, LISTENERS_MAX, Listener, Mark, Origin, Outcome, Present,
+};
+use aya_ebpf::{
+    btf_maps::{HashMap, LruHashMap, PerCpuArray, SkStorage},
+    macros::btf_map,
+};
+
+/// The guarded addresses. Written by the agent alone.
+#[btf_map]
+pub(crate) static GUARDED: HashMap<Address, Present, { GUARDED_ADDRESSES_MAX as usize }> = HashMap::new();
+
+/// By cookie of a network namespace: where the agent listens in it. Written by the agent alone.
+#[btf_map]
+pub(crate) static LISTENERS: HashMap<u64, Listener, { LISTENERS_MAX as usize }> = HashMap::new();
+
+/// On the agent's own sockets. Written by the agent alone.
+#[btf_map]
+pub(crate) static MARKS: SkStorage<Mark> = SkStorage::new();
+
+/// On the client's socket: where it was going. Not one map with [`ACCEPTED`], because the peer name hook also runs
+/// when the agent accepts, and would then show it the destination in place of its peer.
+#[btf_map]
+pub(crate) static ORIGINS: SkStorage<Origin> = SkStorage::new();
+
+/// Between the two ends: from before the SYN until the handshake is done. Least recently used entries make room.
+#[btf_map]
+pub(crate) static FLOWS: LruHashMap<Flow, Origin, { FLOWS_MAX as usize }> = LruHashMap::new();
+
+/// On the accepted socket: what the agent reads.
+#[btf_map]
+pub(crate) static ACCEPTED: SkStorage<Origin> = SkStorage::new();
+
+/// By [`Outcome`]: how often.
+#[btf_map]
+pub(crate) static COUNTERS: PerCpuArray<u64, { Outcome::COUNT as usize }> = PerCpuArray::new();
+
+/// By [`Outcome`]: when it was last written to the log, in nanoseconds after boot.
+#[btf_map]
+pub(crate) static LOGGED_AT: PerCpuArray<u64, { Outcome::COUNT as usize }> = PerCpuArray::new();

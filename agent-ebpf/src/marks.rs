@@ -1,0 +1,32 @@
+//! Which sockets are the agent's own, and which addresses are guarded.
+
+use core::ptr;
+
+use agent_common::{Address, Mark};
+use aya_ebpf::{bindings::bpf_sock, helpers::generated::bpf_sk_storage_get};
+
+use crate::maps::{GUARDED, MARKS};
+
+/// Whether `address` is in the guarded set.
+#[inline(always)]
+pub(crate) fn is_guarded(address: &Address) -> bool {
+    GUARDED.get_ptr(address).is_some()
+}
+
+/// Whether `socket` carries `mark`.
+///
+/// # Safety
+/// `socket` is null, or a full socket that the kernel handed to this program.
+#[inline(always)]
+pub(crate) unsafe fn has(socket: *mut bpf_sock, mark: Mark) -> bool {
+    if socket.is_null() {
+        return false;
+    }
+    // SAFETY: the map is a socket storage of `Mark`, the socket is valid (above), and without the flag to create,
+    // nothing is written.
+    let found = unsafe {
+        bpf_sk_storage_get(ptr::addr_of!(MARKS).cast_mut().cast(), socket.cast(), ptr::null_mut(), 0)
+    };
+    // SAFETY: not null means a `Mark` in the storage of a socket that outlives this run.
+    !found.is_null() && unsafe { found.cast::<Mark>().read() } == mark
+}
