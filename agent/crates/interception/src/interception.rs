@@ -1,0 +1,139 @@
+//! The life of interception: start, work, and either be taken away or be left in place.
+
+use std::{
+    collections::BTreeSet,
+    net::IpAddr,
+    sync::{Mutex, PoisonError},
+};
+
+use agent_common::Outcome;
+use aya::{Ebpf, maps::Map};
+
+use crate::{
+    attach::Links,
+    cgroup::{Cgroup, CgroupError},
+    config::Config,
+    counters::Counters,
+    dialer::{Dialer, Marker},
+    error::Error,
+    guarded::Guarded,
+    intercepted::Intercepted,
+    kernel_log::KernelLog,
+    listener::Listeners,
+    object,
+    pins::Pins,
+    preflight::{Check, Problem, preflight},
+};
+
+/// The kernel programs and all that serves them.
+///
+/// Dropping it closes the listeners and leaves programs and maps pinned: guarded connections are refused until an
+/// agent starts again. [`detach`](Self::detach) takes them away.
+pub struct Interception {
+    listeners: Listeners,
+    marker: Marker,
+    guarded: Mutex<Guarded>,
+    counters: Counters,
+    links: Links,
+    _log: KernelLog,
+    pins: Pins,
+}
+
+impl Interception {
+    /// Checks the host, takes the pin folder, loads the programs, listens, and attaches; over what an earlier run has
+    /// pinned, the programs are replaced without a gap and the guarded set is kept. Must be called in a tokio runtime
+    /// and in the network namespace to serve; a few tens of milliseconds of it do not yield.
+    ///
+    /// # Errors
+    /// When the host lacks something, another agent holds the pins, or the kernel refuses a step. Programs that were
+    /// attached before stay as they are.
+    pub async fn start(cfg: &Config) -> Result<Self, Error> {
+        let failed: Vec<Check> = preflight(cfg).into_iter().filter(|check| check.outcome.is_err()).collect();
+        if !failed.is_empty() {
+            return Err(Error::Preflight(failed));
+        }
+        let (cgroup, own) = cgroups(cfg)?;
+        let pins = Pins::open(&cfg.pins)?;
+        let mut object = object::load(&pins)?;
+        let log = KernelLog::start(&mut object)?;
+        let marker = Marker::new(take(&mut object, object::MARKS)?)?;
+        let (registry, accepted) =
+            (take(&mut object, object::LISTENERS)?, take(&mut object, object::ACCEPTED)?);
+        let listeners = Listeners::open(cfg.port, &marker, registry, accepted)?;
+        let links = Links::attach(&object, &pins, &cgroup, own.as_ref())?;
+        pins.remove_other_layouts()?;
+        Ok(Self {
+            listeners,
+            marker,
+            guarded: Mutex::new(Guarded::new(take(&mut object, object::GUARDED)?)?),
+            counters: Counters::new(take(&mut object, object::COUNTERS)?)?,
+            links,
+            _log: log,
+            pins,
+        })
+    }
+
+    /// Makes `addrs` the guarded set, on every port of each address. An address in the old and in the new set is
+    /// guarded throughout.
+    ///
+    /// # Errors
+    /// When there are more than [`GUARDED_MAX`](crate::GUARDED_MAX), one is not another host's, or the map fails; in
+    /// the first two cases nothing was changed.
+    pub fn guard(&self, addrs: &BTreeSet<IpAddr>) -> Result<(), Error> {
+        self.guarded.lock().unwrap_or_else(PoisonError::into_inner).replace(addrs)
+    }
+
+    /// The next connection that was caught. One that reached the listener without having been redirected is closed,
+    /// counted as [`Outcome::Unrecorded`], and not returned. May be called from many tasks, and cancelled.
+    ///
+    /// # Errors
+    /// Only when the listener is broken for good; what concerns one connection is dealt with here.
+    pub async fn accept(&self) -> Result<Intercepted, Error> {
+        self.listeners.accept().await
+    }
+
+    /// The agent's own way to guarded addresses.
+    #[must_use]
+    pub fn dialer(&self) -> Dialer {
+        Dialer::new(self.marker.clone())
+    }
+
+    /// Every outcome, with how often it was met since the maps were first made.
+    ///
+    /// # Errors
+    /// When the map cannot be read.
+    pub fn counters(&self) -> Result<Vec<(Outcome, u64)>, Error> {
+        Ok(self.counters.read()?)
+    }
+
+    /// Takes programs, maps and pins away: nothing is guarded from then on.
+    ///
+    /// # Errors
+    /// When a pin cannot be removed; what it held may still be attached.
+    pub fn detach(self) -> Result<(), Error> {
+        let Self { listeners, links, pins, .. } = self;
+        pins.remove()?;
+        // The programs go with the last descriptors of their links, and only then the listeners: a connect in between
+        // is caught and closed.
+        drop(links);
+        drop(listeners);
+        Ok(())
+    }
+}
+
+/// The cgroup to attach to, and the agent's own where that is outside.
+fn cgroups(cfg: &Config) -> Result<(Cgroup, Option<Cgroup>), Error> {
+    let found = cfg.cgroup.as_deref().map_or_else(Cgroup::root, Cgroup::open).and_then(|cgroup| {
+        let own = cgroup.agents_if_outside()?;
+        Ok((cgroup, own))
+    });
+    // It was there a moment ago, at the check.
+    found.map_err(|error: CgroupError| {
+        let problem = Problem { problem: error.to_string(), fix: "start again".to_owned() };
+        Error::Preflight(vec![Check { name: "cgroup", outcome: Err(problem) }])
+    })
+}
+
+fn take(object: &mut Ebpf, name: &'static str) -> Result<Map, Error> {
+    object.take_map(name).ok_or(Error::Missing(name))
+}

@@ -1,0 +1,38 @@
+//! The kernel: connections to guarded addresses, caught where they are made.
+//!
+//! Owns: the kernel programs' life (load, pin, attach, replace, detach), their maps, the listeners and the upstream sockets.
+//! May touch: model, agent-common.
+//! Never: reads what flows through a connection, decides what is guarded, or lets one through that it cannot place.
+//!
+//! A process calls `connect(2)`; a program on its cgroup sees a guarded address, writes the address and the caller
+//! into the socket, and points the socket at a listener of the agent in the same network namespace. The agent accepts,
+//! reads that record from the accepted socket, and has an [`Intercepted`]. Its own way out is a [`Dialer`], whose
+//! sockets carry a mark that nothing else on the host can set. Everything else to a guarded address is refused, also
+//! while no agent runs: programs and maps are pinned and outlive it.
+
+mod attach;
+mod cgroup;
+mod config;
+mod counters;
+mod dialer;
+mod error;
+mod guarded;
+mod hook;
+mod intercepted;
+mod interception;
+mod kernel_log;
+mod listener;
+mod object;
+mod pins;
+mod preflight;
+mod sys;
+
+pub use agent_common::Outcome;
+pub use config::Config;
+pub use dialer::Dialer;
+pub use error::{Error, MapFault};
+pub use guarded::GUARDED_MAX;
+pub use intercepted::Intercepted;
+pub use interception::Interception;
+pub use pins::{ListenerEntry, Pinned, inspect, remove};
+pub use preflight::{Check, Problem, preflight};

@@ -1,0 +1,203 @@
+//! The pin folder: one per agent, locked while it runs, and all that is left of it when it does not.
+//!
+//! `<pins>/v<layout>/` holds the maps and links of one layout. The lock is on `<pins>` itself, so that two agents of
+//! different layouts exclude each other as well.
+
+use std::{
+    fs::{self, DirBuilder, File},
+    io,
+    net::IpAddr,
+    os::{fd::AsFd as _, unix::fs::DirBuilderExt as _},
+    path::{Path, PathBuf},
+};
+
+use agent_common::{LAYOUT, Listener, Outcome};
+use aya::maps::{HashMap, Map, MapData};
+use nix::{
+    errno::Errno,
+    fcntl::{Flock, FlockArg},
+};
+
+use crate::{
+    counters::Counters,
+    error::{Error, MapFault},
+    guarded::Guarded,
+    hook::Hook,
+    object, sys,
+};
+
+/// The folder, held against other agents.
+#[derive(Debug)]
+pub(crate) struct Pins {
+    root: PathBuf,
+    folder: PathBuf,
+    _lock: Flock<File>,
+}
+
+impl Pins {
+    /// Makes the folders where they are missing and takes the lock.
+    pub(crate) fn open(root: &Path) -> Result<Self, Error> {
+        let folder = root.join(format!("v{LAYOUT}"));
+        // Only root may name what the programs trust.
+        DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(failed("make", &folder))?;
+        Ok(Self { root: root.to_owned(), folder, _lock: lock(root)? })
+    }
+
+    /// Where the map or link of this name is pinned.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// Takes away what agents of other layouts have pinned. For when this one's programs are in place.
+    pub(crate) fn remove_other_layouts(&self) -> Result<(), Error> {
+        for folder in layouts(&self.root)? {
+            if folder != self.folder {
+                tracing::info!(folder = %folder.display(), "removing the pins of another version");
+                remove_folder(&folder)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes everything away. Links that are still open keep their programs attached until they are closed.
+    pub(crate) fn remove(self) -> Result<(), Error> {
+        for folder in layouts(&self.root)? {
+            remove_folder(&folder)?;
+        }
+        // Others may keep something in the folder that is not ours to judge.
+        match fs::remove_dir(&self.root) {
+            Err(error) if error.kind() != io::ErrorKind::DirectoryNotEmpty => {
+                Err(failed("remove", &self.root)(error))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What is pinned, whether an agent runs or not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pinned {
+    /// Whether an agent holds the folder.
+    pub agent_running: bool,
+    /// Names of the hooks that have a program attached. All or none, unless somebody meddled.
+    pub attached: Vec<&'static str>,
+    /// Names of the hooks that have none.
+    pub detached: Vec<&'static str>,
+    /// The guarded addresses, in order.
+    pub guarded: Vec<IpAddr>,
+    /// Where agents listen, or last did.
+    pub listeners: Vec<ListenerEntry>,
+    /// How often each outcome was met since the maps were made.
+    pub counters: Vec<(Outcome, u64)>,
+}
+
+/// Where an agent listens in one network namespace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ListenerEntry {
+    /// The namespace (`SO_NETNS_COOKIE`).
+    pub netns_cookie: u64,
+    /// Port on `127.0.0.1`.
+    pub port4: u16,
+    /// Port on `::1`; `None` where there is no IPv6.
+    pub port6: Option<u16>,
+}
+
+/// Reads what is pinned under `pins`, without an agent's help. Nothing pinned is an answer: no hook is attached.
+///
+/// # Errors
+/// When a pin is there and cannot be read, which usually means that the caller is not root.
+pub fn inspect(pins: &Path) -> Result<Pinned, Error> {
+    let folder = pins.join(format!("v{LAYOUT}"));
+    let mut pinned = Pinned {
+        agent_running: matches!(lock(pins), Err(Error::Locked(_))),
+        attached: Vec::new(),
+        detached: Vec::new(),
+        guarded: Vec::new(),
+        listeners: Vec::new(),
+        counters: Vec::new(),
+    };
+    for hook in Hook::ALL {
+        let list =
+            if is_attached(&folder.join(hook.name()))? { &mut pinned.attached } else { &mut pinned.detached };
+        list.push(hook.name());
+    }
+    if let Some(map) = open_map(&folder, object::GUARDED)? {
+        pinned.guarded = Guarded::new(Map::HashMap(map))?.list()?;
+    }
+    if let Some(map) = open_map(&folder, object::LISTENERS)? {
+        pinned.listeners = listeners(map)?;
+    }
+    if let Some(map) = open_map(&folder, object::COUNTERS)? {
+        pinned.counters = Counters::new(Map::PerCpuArray(map))?.read()?;
+    }
+    Ok(pinned)
+}
+
+/// Detaches the programs of an agent that does not run, and removes its maps. Nothing pinned is no error.
+///
+/// # Errors
+/// When an agent runs, or a pin cannot be removed.
+pub fn remove(pins: &Path) -> Result<(), Error> {
+    match pins.try_exists() {
+        Ok(false) => Ok(()),
+        Ok(true) => Pins { root: pins.to_owned(), folder: pins.to_owned(), _lock: lock(pins)? }.remove(),
+        Err(error) => Err(failed("read", pins)(error)),
+    }
+}
+
+fn lock(root: &Path) -> Result<Flock<File>, Error> {
+    let folder = File::open(root).map_err(failed("read", root))?;
+    Flock::lock(folder, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| match errno {
+        Errno::EWOULDBLOCK => Error::Locked(root.to_owned()),
+        other => failed("lock", root)(other.into()),
+    })
+}
+
+/// The folders `v<number>` below `root`.
+fn layouts(root: &Path) -> Result<Vec<PathBuf>, Error> {
+    let is_layout = |path: &PathBuf| {
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        name.strip_prefix('v').is_some_and(|number| number.parse::<u32>().is_ok())
+    };
+    let entries = fs::read_dir(root).and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect());
+    let mut entries: Vec<PathBuf> = entries.map_err(failed("read", root))?;
+    entries.retain(is_layout);
+    Ok(entries)
+}
+
+fn remove_folder(folder: &Path) -> Result<(), Error> {
+    fs::remove_dir_all(folder).map_err(failed("remove", folder))
+}
+
+/// Whether a link is pinned and its cgroup is still there.
+fn is_attached(pin: &Path) -> Result<bool, Error> {
+    let link = match sys::open_pin(pin) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        other => other.map_err(failed("read", pin))?,
+    };
+    let info = sys::link_info(link.as_fd()).map_err(failed("read", pin))?;
+    Ok(info.cgroup_id != 0)
+}
+
+fn open_map(folder: &Path, name: &'static str) -> Result<Option<MapData>, Error> {
+    let pin = folder.join(name);
+    let fd = match sys::open_pin(&pin) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        other => other.map_err(failed("read", &pin))?,
+    };
+    Ok(Some(MapData::from_fd(fd).map_err(MapFault::of(name))?))
+}
+
+fn listeners(map: MapData) -> Result<Vec<ListenerEntry>, Error> {
+    let fault = MapFault::of(object::LISTENERS);
+    let map: HashMap<_, u64, Listener> = Map::HashMap(map).try_into().map_err(&fault)?;
+    let entries = map.iter().map(|entry| {
+        let (netns_cookie, Listener { port4, port6 }) = entry.map_err(&fault)?;
+        Ok(ListenerEntry { netns_cookie, port4, port6: (port6 != 0).then_some(port6) })
+    });
+    entries.collect()
+}
+
+fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
+    move |source| Error::Pin { action, path: path.to_owned(), source }
+}

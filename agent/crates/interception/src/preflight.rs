@@ -1,0 +1,181 @@
+//! What the host must have, asked before anything is touched. `doctor` prints it; a start refuses on any failure.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use aya::util::KernelVersion;
+use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
+
+use crate::{
+    cgroup::{Cgroup, CgroupError},
+    config::Config,
+};
+
+/// Oldest kernel that is promised to work.
+const KERNEL_MIN: (u8, u8) = (6, 1);
+/// What the kernel says of its own types; the maps are created with its help.
+const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
+
+/// Bits of `CapEff`, capabilities(7).
+const CAP_NET_ADMIN: u32 = 12;
+const CAP_SYS_ADMIN: u32 = 21;
+const CAP_BPF: u32 = 39;
+
+/// One thing the host must have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Check {
+    /// What is asked after, in a word or two.
+    pub name: &'static str,
+    /// What was found, or what is wrong.
+    pub outcome: Result<String, Problem>,
+}
+
+/// What is wrong and what to do about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// What is wrong.
+    pub problem: String,
+    /// What to do, as an imperative.
+    pub fix: String,
+}
+
+/// Asks after everything that [`start`](crate::Interception::start) needs. Changes nothing.
+#[must_use]
+pub fn preflight(cfg: &Config) -> Vec<Check> {
+    vec![
+        Check { name: "kernel", outcome: kernel() },
+        Check { name: "btf", outcome: btf() },
+        Check { name: "privileges", outcome: privileges() },
+        Check { name: "cgroup", outcome: cgroup(cfg.cgroup.as_deref()) },
+        Check { name: "pins", outcome: pins(&cfg.pins) },
+    ]
+}
+
+fn problem(problem: impl ToString, fix: impl Into<String>) -> Problem {
+    Problem { problem: problem.to_string(), fix: fix.into() }
+}
+
+fn kernel() -> Result<String, Problem> {
+    let (major, minor) = KERNEL_MIN;
+    let fix = format!("boot Linux {major}.{minor} or later");
+    let found = KernelVersion::current().map_err(|error| problem(error, fix.as_str()))?;
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let release = release.trim();
+    if found < KernelVersion::new(major, minor, 0) {
+        return Err(problem(format!("Linux {release} is too old"), fix));
+    }
+    Ok(format!("Linux {release}"))
+}
+
+fn btf() -> Result<String, Problem> {
+    match fs::metadata(KERNEL_BTF) {
+        Ok(_) => Ok(KERNEL_BTF.to_owned()),
+        Err(error) => Err(problem(
+            format!("{KERNEL_BTF}: {error}"),
+            "boot a kernel built with CONFIG_DEBUG_INFO_BTF, and mount sysfs",
+        )),
+    }
+}
+
+fn privileges() -> Result<String, Problem> {
+    const FIX: &str = "run as root, or with CAP_BPF and CAP_NET_ADMIN";
+    let status = fs::read_to_string("/proc/self/status").map_err(|error| problem(error, FIX))?;
+    let held = effective(&status).ok_or_else(|| problem("/proc/self/status has no CapEff", FIX))?;
+    let has = |bit: u32| held >> bit & 1 == 1;
+    if has(CAP_SYS_ADMIN) || has(CAP_BPF) && has(CAP_NET_ADMIN) {
+        return Ok("enough to load and attach programs".to_owned());
+    }
+    Err(problem("the agent may not load kernel programs", FIX))
+}
+
+/// The effective capabilities, from the text of `/proc/<pid>/status`.
+fn effective(status: &str) -> Option<u64> {
+    let digits = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
+    u64::from_str_radix(digits.trim(), 16).ok()
+}
+
+fn cgroup(chosen: Option<&Path>) -> Result<String, Problem> {
+    let found = match chosen {
+        None => Cgroup::root().map(|root| format!("{}, every process of this host", root.path().display())),
+        Some(path) => Cgroup::open(path).and_then(|cgroup| {
+            cgroup.agents_if_outside()?;
+            Ok(format!("{}, and nothing outside of it", cgroup.path().display()))
+        }),
+    };
+    found.map_err(|error| {
+        let fix = match &error {
+            CgroupError::NotMounted => "mount -t cgroup2 none /sys/fs/cgroup",
+            CgroupError::NotRoot(_) => {
+                "run the agent on the host, or in a container with the host's cgroup namespace"
+            }
+            CgroupError::NotCgroup2(_) => "name a folder below the cgroup2 mount",
+            CgroupError::AgentInRoot => "start the agent by systemd, or in a cgroup of its own",
+            CgroupError::Unreadable { .. } => "see that it exists and can be read",
+        };
+        problem(error, fix)
+    })
+}
+
+fn pins(chosen: &Path) -> Result<String, Problem> {
+    let unreadable = |error: io::Error| {
+        let path = chosen.display();
+        problem(
+            format!("{path}: {error}"),
+            "name a folder on a BPF file system, such as /sys/fs/bpf/snowfence",
+        )
+    };
+    let nearest = nearest_existing(chosen).map_err(unreadable)?;
+    let filesystem = statfs(&nearest).map_err(|errno| unreadable(errno.into()))?.filesystem_type();
+    if filesystem != BPF_FS_MAGIC {
+        return Err(problem(
+            format!("{} is not on a BPF file system", chosen.display()),
+            "mount -t bpf bpf /sys/fs/bpf",
+        ));
+    }
+    Ok(chosen.display().to_string())
+}
+
+/// The path itself, or the nearest folder above it that is there.
+fn nearest_existing(path: &Path) -> io::Result<PathBuf> {
+    for folder in path.ancestors() {
+        match fs::canonicalize(folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            other => return other,
+        }
+    }
+    Err(io::ErrorKind::NotFound.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn capabilities_are_read_from_their_line() {
+        assert_eq!(effective("Name:\tx\nCapPrm:\t0\nCapEff:\t000001ffffffffff\n"), Some(0x1ff_ffff_ffff));
+        for bad in ["", "CapPrm:\t1\n", "CapEff:\tzz\n", "CapEff:\n"] {
+            assert_eq!(effective(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn pins_elsewhere_than_on_a_bpf_file_system_are_refused_with_the_fix() {
+        for path in ["/proc/snowfence", "/does/not/exist", "relative/never/made"] {
+            let refused = pins(Path::new(path)).unwrap_err();
+            assert!(!refused.fix.is_empty(), "{path}");
+        }
+        let refused = pins(Path::new("/proc/snowfence")).unwrap_err();
+        assert_eq!(refused.fix, "mount -t bpf bpf /sys/fs/bpf");
+    }
+
+    #[test]
+    fn every_check_is_made_once_and_changes_nothing() {
+        let cfg = Config { cgroup: Some("/proc".into()), pins: "/proc/snowfence".into(), port: 0 };
+        let checks = preflight(&cfg);
+        let names: Vec<_> = checks.iter().map(|check| check.name).collect();
+        assert_eq!(names, ["kernel", "btf", "privileges", "cgroup", "pins"]);
+        assert!(checks.iter().any(|check| check.outcome.is_err()));
+    }
+}

@@ -1,0 +1,143 @@
+//! System calls that aya does not wrap, each as a safe function over owned descriptors.
+
+use std::{
+    ffi::CString,
+    io, mem,
+    os::{
+        fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd},
+        unix::ffi::OsStrExt as _,
+    },
+    path::Path,
+};
+
+/// Commands of bpf(2), from `enum bpf_cmd` in `linux/bpf.h`.
+const BPF_OBJ_PIN: libc::c_long = 6;
+const BPF_OBJ_GET: libc::c_long = 7;
+const BPF_OBJ_GET_INFO_BY_FD: libc::c_long = 15;
+const BPF_LINK_CREATE: libc::c_long = 28;
+const BPF_LINK_UPDATE: libc::c_long = 29;
+
+/// What the kernel says of a link on a cgroup: the head of `struct bpf_link_info`.
+#[repr(C)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LinkInfo {
+    kind: u32,
+    id: u32,
+    program_id: u32,
+    padding: u32,
+    /// Inode number of the cgroup's folder; zero once the cgroup is gone.
+    pub(crate) cgroup_id: u64,
+    attach_type: u32,
+    padding_end: u32,
+}
+
+const _: () = assert!(size_of::<LinkInfo>() == 32 && mem::offset_of!(LinkInfo, cgroup_id) == 16);
+
+#[repr(C)]
+struct LinkCreate {
+    program: RawFd,
+    target: RawFd,
+    attach_type: u32,
+    flags: u32,
+}
+
+#[repr(C)]
+struct LinkUpdate {
+    link: RawFd,
+    program: RawFd,
+    flags: u32,
+    old_program: u32,
+}
+
+#[repr(C)]
+struct Object {
+    path: u64,
+    fd: RawFd,
+    flags: u32,
+}
+
+#[repr(C)]
+struct Info {
+    fd: RawFd,
+    size: u32,
+    info: u64,
+}
+
+/// Puts a program on a cgroup. The link holds it there for as long as the link is open or pinned; programs of others
+/// on the same cgroup run as well.
+pub(crate) fn link_create(
+    program: BorrowedFd<'_>,
+    cgroup: BorrowedFd<'_>,
+    attach_type: u32,
+) -> io::Result<OwnedFd> {
+    let attr = LinkCreate { program: program.as_raw_fd(), target: cgroup.as_raw_fd(), attach_type, flags: 0 };
+    // SAFETY: the command reads `attr`, which is laid out as it asks.
+    let fd = unsafe { bpf(BPF_LINK_CREATE, &attr) }?;
+    // SAFETY: the command answers a new descriptor that nobody else knows.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Replaces the program behind a link, at once: no call meets neither or both.
+pub(crate) fn link_update(link: BorrowedFd<'_>, program: BorrowedFd<'_>) -> io::Result<()> {
+    let attr = LinkUpdate { link: link.as_raw_fd(), program: program.as_raw_fd(), flags: 0, old_program: 0 };
+    // SAFETY: the command reads `attr`, which is laid out as it asks.
+    unsafe { bpf(BPF_LINK_UPDATE, &attr) }.map(drop)
+}
+
+/// What the kernel says of a link on a cgroup.
+pub(crate) fn link_info(link: BorrowedFd<'_>) -> io::Result<LinkInfo> {
+    let mut info = LinkInfo::default();
+    let size = u32::try_from(size_of::<LinkInfo>()).map_err(io::Error::other)?;
+    let attr = Info { fd: link.as_raw_fd(), size, info: (&raw mut info).expose_provenance() as u64 };
+    // SAFETY: the command reads `attr`, laid out as it asks, and writes at most `size` bytes to `info`, which is
+    // integers only and lives until the call is over.
+    unsafe { bpf(BPF_OBJ_GET_INFO_BY_FD, &attr) }?;
+    Ok(info)
+}
+
+/// Pins a program, map or link at a path on a BPF file system, where nothing may be yet.
+pub(crate) fn pin(object: impl AsFd, path: &Path) -> io::Result<()> {
+    let name = CString::new(path.as_os_str().as_bytes())?;
+    let attr =
+        Object { path: name.as_ptr().expose_provenance() as u64, fd: object.as_fd().as_raw_fd(), flags: 0 };
+    // SAFETY: the command reads `attr`, laid out as it asks, and the path, which lives until the call is over.
+    unsafe { bpf(BPF_OBJ_PIN, &attr) }.map(drop)
+}
+
+/// Opens what is pinned at a path.
+pub(crate) fn open_pin(path: &Path) -> io::Result<OwnedFd> {
+    let name = CString::new(path.as_os_str().as_bytes())?;
+    let attr = Object { path: name.as_ptr().expose_provenance() as u64, fd: 0, flags: 0 };
+    // SAFETY: the command reads `attr`, laid out as it asks, and the path, which lives until the call is over.
+    let fd = unsafe { bpf(BPF_OBJ_GET, &attr) }?;
+    // SAFETY: the command answers a new descriptor that nobody else knows.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Cookie of the network namespace that a socket is in (`SO_NETNS_COOKIE`, Linux 5.14).
+pub(crate) fn netns_cookie(socket: impl AsFd) -> io::Result<u64> {
+    let mut cookie = 0u64;
+    let mut size = libc::socklen_t::try_from(size_of::<u64>()).map_err(io::Error::other)?;
+    // SAFETY: the option is a `u64`; value and size live until the call is over.
+    let answer = unsafe {
+        libc::getsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_NETNS_COOKIE,
+            (&raw mut cookie).cast(),
+            &raw mut size,
+        )
+    };
+    if answer == 0 { Ok(cookie) } else { Err(io::Error::last_os_error()) }
+}
+
+/// # Safety
+/// `T` must be laid out as `command` asks, and every address in it must be valid for what the command does with it.
+unsafe fn bpf<T>(command: libc::c_long, attr: &T) -> io::Result<RawFd> {
+    // SAFETY: `attr` lives until the call is over and its size is given; the rest is the caller's promise.
+    let answer = unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_ref(attr), size_of::<T>()) };
+    if answer < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    RawFd::try_from(answer).map_err(io::Error::other)
+}

@@ -1,0 +1,259 @@
+//! What stays when an agent goes, and what the next one makes of it.
+
+use std::{
+    fs,
+    os::unix::process::ExitStatusExt as _,
+    process::Stdio,
+    time::{Duration, Instant},
+};
+
+use aya::maps::{HashMap, MapData};
+use interception::{Config, Error, Interception, Outcome, inspect, preflight, remove};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use tokio::{
+    io::{AsyncBufReadExt as _, BufReader},
+    net::TcpStream,
+    time::sleep,
+};
+
+use crate::{
+    GUARDED,
+    world::{self, Agent, World},
+};
+
+const CONNECT: &str = "connect 203.0.113.10 443";
+const REFUSED: &str = "error=ECONNREFUSED";
+const REAL: &str = "peer=203.0.113.10:443 got=REAL";
+const HOOKS: [&str; 8] = [
+    "carry_record",
+    "getpeername4",
+    "getpeername6",
+    "egress_guard",
+    "sendmsg4",
+    "sendmsg6",
+    "connect4",
+    "connect6",
+];
+
+/// Set for a process that is to be the agent of `a_killed_agent_leaves_nothing_open`: where it pins.
+const AGENT_PINS: &str = "SNOWFENCE_TEST_AGENT_PINS";
+const AGENT_CGROUP: &str = "SNOWFENCE_TEST_AGENT_CGROUP";
+
+#[test]
+fn while_no_agent_runs_connects_are_refused_and_the_next_agent_takes_over() {
+    World::run(async |world| {
+        let cfg = world.config(0);
+        Agent::guarding(&cfg, &[GUARDED]).await.end().await;
+        for _ in 0..2 {
+            assert_eq!(world.client(CONNECT).await, REFUSED);
+            assert_eq!(world.client("connect 203.0.113.11 443").await, "peer=203.0.113.11:443 got=REAL");
+            // Nobody guards again: the set is the one that the first agent left.
+            let agent = Agent::start(&cfg).await;
+            assert!(world.client(CONNECT).await.contains(" got=AGENT "));
+            agent.end().await;
+        }
+        let pinned = inspect(&world.pins()).unwrap();
+        assert_eq!((pinned.agent_running, pinned.attached.as_slice()), (false, HOOKS.as_slice()));
+        let count = |wanted| pinned.counters.iter().find(|(outcome, _)| *outcome == wanted).unwrap().1;
+        assert_eq!((count(Outcome::Redirected), count(Outcome::ListenerAbsent)), (2, 2), "counters go on");
+    });
+}
+
+#[test]
+fn a_restart_replaces_the_programs_behind_the_pinned_links() {
+    World::run(async |world| {
+        let cfg = world.config(0);
+        Agent::guarding(&cfg, &[GUARDED]).await.end().await;
+        let before = world.attached_programs();
+        let agent = Agent::start(&cfg).await;
+        let after = world.attached_programs();
+        assert_eq!(
+            (before.len(), after.len()),
+            (HOOKS.len(), HOOKS.len()),
+            "one program per hook, never two"
+        );
+        assert!(before.is_disjoint(&after), "{before:?} {after:?}");
+        agent.end().await;
+    });
+}
+
+/// In one process this test watches; in another, started from the same file, it is the agent.
+#[test]
+fn a_killed_agent_leaves_nothing_open() {
+    if let (Ok(pins), Ok(cgroup)) = (std::env::var(AGENT_PINS), std::env::var(AGENT_CGROUP)) {
+        return be_an_agent(Config { cgroup: Some(cgroup.into()), pins: pins.into(), port: 0 });
+    }
+    World::run(async |world| {
+        // Inside of the cgroup that it attaches to, as an agent on the root is.
+        let mut command = world::in_cgroup(world.cgroup());
+        command
+            .arg(std::env::current_exe().unwrap())
+            .args(["--exact", "restart::a_killed_agent_leaves_nothing_open", "--nocapture"])
+            .env(AGENT_PINS, world.pins())
+            .env(AGENT_CGROUP, world.cgroup())
+            .stdout(Stdio::piped());
+        let mut agent = command.kill_on_drop(true).spawn().unwrap();
+        let mut said = BufReader::new(agent.stdout.take().unwrap()).lines();
+        let mut lines = Vec::new();
+        while lines.last().is_none_or(|line| line != "ready") {
+            lines.push(said.next_line().await.unwrap().expect("the agent ended"));
+        }
+        assert!(lines.iter().any(|line| line == "marked: REAL"), "{lines:?}");
+        assert!(lines.iter().any(|line| line == "unmarked: AGENT"), "no process is exempt: {lines:?}");
+
+        assert!(world.client(CONNECT).await.ends_with(" got=AGENT"));
+        assert!(inspect(&world.pins()).unwrap().agent_running);
+        let second = Interception::start(&world.config(0)).await;
+        assert!(matches!(second, Err(Error::Locked(_))), "one agent per pin folder");
+        assert!(matches!(remove(&world.pins()), Err(Error::Locked(_))));
+
+        kill(Pid::from_raw(agent.id().unwrap().cast_signed()), Signal::SIGKILL).unwrap();
+        assert_eq!(agent.wait().await.unwrap().signal(), Some(Signal::SIGKILL as i32));
+        assert_eq!(world.client(CONNECT).await, REFUSED);
+        assert_eq!(world.client("datagram 203.0.113.10 443").await, "error=EPERM");
+        let next = Agent::start(&world.config(0)).await;
+        assert!(world.client(CONNECT).await.contains(" got=AGENT "));
+        next.end().await;
+        remove(&world.pins()).unwrap();
+        assert_eq!(world.client(CONNECT).await, REAL);
+    });
+}
+
+fn be_an_agent(cfg: Config) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        // The test harness has begun a line.
+        println!();
+        let agent = Interception::start(&cfg).await.unwrap();
+        agent.guard(&[GUARDED.parse().unwrap()].into()).unwrap();
+        let server = (GUARDED, 443);
+        let marked = agent
+            .dialer()
+            .connect("203.0.113.10:443".parse().unwrap(), Duration::from_secs(2))
+            .await
+            .unwrap();
+        println!("marked: {}", world::first_line(marked).await);
+        let (own, ()) = tokio::join!(TcpStream::connect(server), serve_one(&agent));
+        println!("unmarked: {}\nready", world::first_line(own.unwrap()).await);
+        loop {
+            serve_one(&agent).await;
+        }
+    });
+}
+
+async fn serve_one(agent: &Interception) {
+    let (mut stream, ..) = agent.accept().await.unwrap().into_parts();
+    tokio::io::AsyncWriteExt::write_all(&mut stream, b"AGENT\n").await.unwrap();
+}
+
+#[test]
+fn detaching_takes_everything_away() {
+    World::run(async |world| {
+        let agent = Agent::guarding(&world.config(0), &[GUARDED]).await;
+        assert_eq!(inspect(&world.pins()).unwrap().detached, [""; 0]);
+        agent.stop().await.detach().unwrap();
+        assert_eq!(world.client(CONNECT).await, REAL);
+        assert_eq!(world.client("raw 203.0.113.10 443").await, "sent");
+        assert!(world.attached_programs().is_empty());
+        assert!(!world.pins().exists());
+        let nothing = inspect(&world.pins());
+        assert_eq!(nothing.unwrap().attached, [""; 0]);
+        remove(&world.pins()).unwrap();
+    });
+}
+
+#[test]
+fn another_cgroup_is_moved_to_not_added() {
+    World::run(async |world| {
+        let mut cfg = world.config(0);
+        Agent::guarding(&cfg, &[GUARDED]).await.end().await;
+        let elsewhere = world.sibling_cgroup();
+        cfg.cgroup = Some(elsewhere.path().to_owned());
+        let agent = Agent::start(&cfg).await;
+        assert_eq!(world.client(CONNECT).await, REAL, "the old cgroup is free");
+        assert!(elsewhere.client(CONNECT).await.contains(" got=AGENT "), "the new one is caught");
+        agent.end().await;
+        assert_eq!(elsewhere.client(CONNECT).await, REFUSED);
+        // A link whose cgroup is gone holds nothing: the next agent makes a new one.
+        drop(elsewhere);
+        while !inspect(&world.pins()).unwrap().attached.is_empty() {
+            // The kernel lets go of a removed cgroup in its own time.
+            sleep(Duration::from_millis(10)).await;
+        }
+        let agent = Agent::start(&world.config(0)).await;
+        assert!(world.client(CONNECT).await.contains(" got=AGENT "));
+        agent.end().await;
+    });
+}
+
+#[test]
+fn removing_the_pins_under_a_running_agent_opens_nothing() {
+    World::run(async |world| {
+        let agent = Agent::guarding(&world.config(0), &[GUARDED]).await;
+        fs::remove_dir_all(world.pins()).unwrap();
+        assert!(world.client(CONNECT).await.contains(" got=AGENT "));
+        assert_eq!(world.client("raw 203.0.113.10 443").await, "error=EPERM");
+        agent.end().await;
+    });
+}
+
+#[test]
+fn a_pinned_map_of_another_shape_is_refused() {
+    World::run(async |world| {
+        let folder = world.pins().join("v1");
+        fs::create_dir_all(&folder).unwrap();
+        let strange = HashMap::<MapData, u32, u32>::create(16, 0).unwrap();
+        strange.pin(folder.join("GUARDED")).unwrap();
+        match Interception::start(&world.config(0)).await {
+            Err(Error::Shape { path }) => assert_eq!(path, folder.join("GUARDED")),
+            other => panic!("{:?}", other.map(|_| "started")),
+        }
+        assert_eq!(world.client(CONNECT).await, REAL, "nothing was attached");
+    });
+}
+
+#[test]
+fn pins_of_another_layout_go_when_ours_are_in_place() {
+    World::run(async |world| {
+        let old = world.pins().join("v0");
+        fs::create_dir_all(&old).unwrap();
+        fs::create_dir_all(world.pins().join("violets")).unwrap();
+        let agent = Agent::start(&world.config(0)).await;
+        assert!(!old.exists());
+        assert!(world.pins().join("violets").exists(), "not ours to judge");
+        agent.stop().await.detach().unwrap();
+        assert!(world.pins().join("violets").exists());
+    });
+}
+
+#[test]
+fn a_start_refuses_a_host_that_lacks_something_and_names_the_fix() {
+    World::run(async |world| {
+        let mut cfg = world.config(0);
+        cfg.pins = "/run/snowfence-not-a-bpf-file-system".into();
+        let Err(refused) = Interception::start(&cfg).await else {
+            panic!("started without a BPF file system")
+        };
+        assert!(refused.to_string().contains("mount -t bpf bpf /sys/fs/bpf"), "{refused}");
+        assert!(!cfg.pins.exists(), "nothing was made");
+
+        let checks = preflight(&world.config(0));
+        assert!(checks.iter().all(|check| check.outcome.is_ok()), "{checks:?}");
+    });
+}
+
+#[test]
+fn a_start_is_quick() {
+    World::run(async |world| {
+        let begun = Instant::now();
+        let agent = Agent::start(&world.config(0)).await;
+        let took = begun.elapsed();
+        println!("started in {took:?}");
+        // Far above what it takes, far below what a verifier that lost its way takes.
+        assert!(took < Duration::from_secs(2), "{took:?}");
+        agent.end().await;
+    });
+}

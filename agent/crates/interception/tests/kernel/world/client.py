@@ -1,0 +1,113 @@
+"""A job's client: one attempt to reach an address, told in one line. Knows nothing of what it is up against."""
+
+import ctypes
+import errno
+import os
+import socket
+import struct
+import sys
+
+SECONDS_MAX = 2
+
+
+def name(address):
+    host, port = address[0], address[1]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def family(host):
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
+
+
+def stream(host, port, *how):
+    protocol = 262 if "mptcp" in how else 0
+    sock = socket.socket(family(host), socket.SOCK_STREAM, protocol)
+    sock.settimeout(SECONDS_MAX)
+    if "from" in how:
+        sock.bind(("192.0.2.1", 0))
+    if "device" in how:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"eth0\0")
+    if "v6only" in how:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    if "fastopen" in how:
+        sock.settimeout(None)
+        sock.sendto(b"hello\n", socket.MSG_FASTOPEN, (host, int(port)))
+    else:
+        sock.connect((host, int(port)))
+    return sock
+
+
+def told(sock):
+    return f"peer={name(sock.getpeername())} got={sock.makefile().readline().strip()}"
+
+
+def connect(*args):
+    return told(stream(*args))
+
+
+def connect_often(host, port, times):
+    for _ in range(int(times) - 1):
+        try:
+            return told(stream(host, port))
+        except ConnectionRefusedError:
+            pass
+    return connect(host, port)
+
+
+def reconnect(host, port, other, other_port):
+    sock = stream(host, port)
+    libc = ctypes.CDLL(None, use_errno=True)
+    nowhere = struct.pack("H14x", socket.AF_UNSPEC)
+    if libc.connect(sock.fileno(), nowhere, len(nowhere)) != 0:
+        raise OSError(ctypes.get_errno(), "disconnect")
+    sock.connect((other, int(other_port)))
+    return told(sock)
+
+
+def hold(host, port):
+    sock = stream(host, port)
+    print(told(sock), flush=True)
+    sys.stdin.readline()
+    sock.sendall(b"ping\n")
+    return f"got={sock.recv(64).decode().strip()}"
+
+
+def datagram(host, port):
+    socket.socket(family(host), socket.SOCK_DGRAM).sendto(b"hello", (host, int(port)))
+    return "sent"
+
+
+def connected_datagram(host, port):
+    sock = socket.socket(family(host), socket.SOCK_DGRAM)
+    sock.connect((host, int(port)))
+    print("connected", flush=True)
+    sock.send(b"hello")
+    return "sent"
+
+
+def raw(host, port):
+    syn = struct.pack("!HHIIBBHHH", 40000, int(port), 1, 0, 5 << 4, 2, 65535, 0, 0)
+    socket.socket(family(host), socket.SOCK_RAW, socket.IPPROTO_TCP).sendto(syn, (host, 0))
+    return "sent"
+
+
+def listen(port):
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    sock.bind(("127.0.0.1", int(port)))
+    sock.listen()
+    print("listening", flush=True)
+    sys.stdin.readline()
+    return "done"
+
+
+if __name__ == "__main__":
+    verb, *args = sys.argv[1:]
+    try:
+        told_line = globals()[verb](*args)
+    except TimeoutError:
+        told_line = "error=timeout"
+    except OSError as error:
+        told_line = f"error={errno.errorcode.get(error.errno, error)}"
+    print(told_line, flush=True)
+    os._exit(0)

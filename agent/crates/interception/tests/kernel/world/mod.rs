@@ -1,0 +1,271 @@
+//! A world of its own for each test: a host, the network behind it with a server at real addresses, a cgroup for jobs,
+//! and a BPF file system for pins. Everything is removed when the world is dropped.
+//!
+//! Needs root, `ip` (iproute2), `nsenter` (util-linux), `nft` (nftables) and `python3`; fails when one is missing.
+
+mod agent;
+mod home;
+mod log;
+mod namespace;
+mod query;
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+    process::{self, Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use interception::Config;
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
+    net::{TcpListener, TcpStream, UdpSocket},
+    process::{Child, ChildStdout},
+    time::timeout,
+};
+
+use self::{home::Home, namespace::Namespace};
+pub(crate) use agent::Agent;
+pub(crate) use log::Log;
+
+/// Longest that one client may take, its start included.
+const CLIENT_TIME_MAX: Duration = Duration::from_secs(10);
+/// Where the server answers, at every address of the network.
+const SERVER_PORTS: [u16; 2] = [443, 8443];
+
+/// One test's world. Its methods are for code running [inside](World::run).
+pub(crate) struct World {
+    name: String,
+    host: Namespace,
+    network: Namespace,
+    cgroup: PathBuf,
+    pins: TempDir,
+    _home: Arc<Home>,
+}
+
+impl World {
+    /// Builds a world and runs `test` on its host: on a thread of its own, whose sockets and children are in the
+    /// host's network namespace.
+    pub(crate) fn run<F>(test: impl FnOnce(Arc<Self>) -> F + Send + 'static)
+    where
+        F: Future<Output = ()>,
+    {
+        assert!(nix::unistd::geteuid().is_root(), "these tests load kernel programs: run them as root");
+        let world = Arc::new(Self::build());
+        let server = world.network.spawn(serve);
+        let guest = Arc::clone(&world);
+        let body = world.host.spawn(move || test(guest));
+        let outcome = body.join();
+        server.stop();
+        if let Err(panic) = outcome {
+            drop(world);
+            std::panic::resume_unwind(panic);
+        }
+    }
+
+    fn build() -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let name = format!("sf{}-{}", process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+        let home = Home::enter();
+        let cgroup = home.folder().join(&name);
+        fs::create_dir(&cgroup).unwrap();
+        let pins = tempfile::tempdir().unwrap();
+        mount(Some("bpf"), pins.path(), Some("bpf"), MsFlags::empty(), None::<&str>).unwrap();
+        let (host, network) = (Namespace::new(&format!("{name}h")), Namespace::new(&format!("{name}n")));
+        host.ip("link add eth0 type veth peer name eth0 netns", network.name());
+        for (namespace, addresses) in
+            [(&host, ["192.0.2.1/24", "2001:db8:1::1/64"]), (&network, ["192.0.2.2/24", "2001:db8:1::2/64"])]
+        {
+            for address in addresses {
+                namespace.add_address(address, "eth0");
+            }
+            namespace.ip("link set eth0 up", "");
+        }
+        for address in ["203.0.113.10/32", "203.0.113.11/32", "2001:db8::10/128", "2001:db8::11/128"] {
+            network.add_address(address, "lo");
+        }
+        host.ip("route add default via", "192.0.2.2");
+        host.ip("-6 route add default via", "2001:db8:1::2");
+        Self { name, host, network, cgroup, pins, _home: home }
+    }
+
+    /// Attach to this world's jobs, pin in this world's folder.
+    pub(crate) fn config(&self, port: u16) -> Config {
+        Config { cgroup: Some(self.cgroup.clone()), pins: self.pins(), port }
+    }
+
+    pub(crate) fn pins(&self) -> PathBuf {
+        self.pins.path().join("snowfence")
+    }
+
+    /// The cgroup that jobs run in.
+    pub(crate) fn cgroup(&self) -> &Path {
+        &self.cgroup
+    }
+
+    /// What the kernel calls the jobs' cgroup.
+    pub(crate) fn cgroup_id(&self) -> u64 {
+        fs::metadata(&self.cgroup).unwrap().ino()
+    }
+
+    /// Another network namespace of the same host, with nothing but loopback.
+    pub(crate) fn container(&self) -> Namespace {
+        Namespace::new(&format!("{}c", self.name))
+    }
+
+    /// Starts a job's client on the host.
+    pub(crate) fn start(&self, line: &str) -> Client {
+        Client::start(&self.cgroup, &[], line)
+    }
+
+    /// Runs a job's client on the host and answers the last line that it says.
+    pub(crate) async fn client(&self, line: &str) -> String {
+        self.start(line).last_line().await
+    }
+
+    /// Starts a job's client in another namespace.
+    pub(crate) fn start_in(&self, namespace: &Namespace, line: &str) -> Client {
+        let net = format!("--net={}", namespace.path().display());
+        Client::start(&self.cgroup, &["nsenter", &net], line)
+    }
+
+    /// Runs a job's client in another namespace.
+    pub(crate) async fn client_in(&self, namespace: &Namespace, line: &str) -> String {
+        self.start_in(namespace, line).last_line().await
+    }
+
+    /// A second cgroup for jobs, beside the first.
+    pub(crate) fn sibling_cgroup(&self) -> Sibling {
+        let path = self.cgroup.with_extension("sibling");
+        fs::create_dir(&path).unwrap();
+        Sibling(path)
+    }
+
+    /// Ids of the programs that are attached to the jobs' cgroup, whoever attached them.
+    pub(crate) fn attached_programs(&self) -> BTreeSet<u32> {
+        query::programs(&self.cgroup)
+    }
+
+    /// Runs an administrator's command on the host.
+    pub(crate) fn admin(&self, script: &str) {
+        let status = Command::new("sh").args(["-ec", script]).status().unwrap();
+        assert!(status.success(), "{script}");
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        // Nothing here may panic: a failed test is unwinding.
+        if let Err(error) = umount2(self.pins.path(), MntFlags::MNT_DETACH) {
+            eprintln!("cannot unmount {}: {error}", self.pins.path().display());
+        }
+        home::remove_cgroup(&self.cgroup);
+    }
+}
+
+/// A cgroup for jobs beside the world's own.
+pub(crate) struct Sibling(PathBuf);
+
+impl Sibling {
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Runs a client in this cgroup.
+    pub(crate) async fn client(&self, line: &str) -> String {
+        Client::start(&self.0, &[], line).last_line().await
+    }
+}
+
+impl Drop for Sibling {
+    fn drop(&mut self) {
+        home::remove_cgroup(&self.0);
+    }
+}
+
+/// A process of a job.
+pub(crate) struct Client {
+    child: Child,
+    said: tokio::io::Lines<BufReader<ChildStdout>>,
+}
+
+impl Client {
+    fn start(cgroup: &Path, through: &[&str], line: &str) -> Self {
+        let mut command = in_cgroup(cgroup);
+        command.args(through).args(["python3", "-c", include_str!("client.py")]).args(line.split(' '));
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+        let said = BufReader::new(child.stdout.take().unwrap()).lines();
+        Self { child, said }
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id().unwrap()
+    }
+
+    /// The next line that it says.
+    pub(crate) async fn line(&mut self) -> String {
+        let said = timeout(CLIENT_TIME_MAX, self.said.next_line()).await.expect("the client hangs");
+        said.unwrap().expect("the client says no more")
+    }
+
+    /// Lets a waiting client go on.
+    pub(crate) async fn nudge(&mut self) {
+        self.child.stdin.as_mut().unwrap().write_all(b"\n").await.unwrap();
+    }
+
+    async fn last_line(mut self) -> String {
+        let mut last = self.line().await;
+        while let Some(line) = timeout(CLIENT_TIME_MAX, self.said.next_line()).await.unwrap().unwrap() {
+            last = line;
+        }
+        last
+    }
+}
+
+/// A command that begins its life in `cgroup`, under its final pid.
+pub(crate) fn in_cgroup(cgroup: &Path) -> tokio::process::Command {
+    let mut command = tokio::process::Command::new("sh");
+    let script = "echo $$ > \"$0\"/cgroup.procs && exec \"$@\"";
+    command.args(["-c", script]).arg(cgroup);
+    command
+}
+
+/// The first line that the other end says.
+pub(crate) async fn first_line(stream: TcpStream) -> String {
+    let mut line = String::new();
+    timeout(CLIENT_TIME_MAX, BufReader::new(stream).read_line(&mut line)).await.expect("silence").unwrap();
+    line.trim_end().to_owned()
+}
+
+/// The server behind the network: says that it is the real one, then answers what it is sent.
+async fn serve() {
+    for port in SERVER_PORTS {
+        let listener = TcpListener::bind(("::", port)).await.unwrap();
+        tokio::spawn(async move {
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                tokio::spawn(echo(stream));
+            }
+        });
+    }
+    // Bound so that a datagram that does arrive is not answered by an error.
+    let _datagrams = UdpSocket::bind(("::", 443)).await.unwrap();
+    std::future::pending::<()>().await;
+}
+
+async fn echo(mut stream: TcpStream) {
+    if stream.write_all(b"REAL\n").await.is_ok() {
+        let (mut from, mut to) = stream.split();
+        // A client that goes away is not this server's concern.
+        let _gone = tokio::io::copy(&mut from, &mut to).await;
+    }
+}
