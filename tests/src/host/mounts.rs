@@ -16,6 +16,8 @@ use super::site::{DNS, stand_ins};
 pub(super) const SYSTEM_STORE: &str = "/etc/ssl/certs";
 /// Where an administrator adds certificates.
 pub(super) const LOCAL_CERTIFICATES: &str = "/usr/local/share/ca-certificates";
+/// What other packages do whenever the store changes. It may reach outside of our copies, so the lab leaves it out.
+const STORE_HOOKS: &str = "/etc/ca-certificates/update.d";
 /// The names of their copies.
 pub(super) const SYSTEM_STORE_COPY: &str = "system-store";
 pub(super) const LOCAL_CERTIFICATES_COPY: &str = "local-certificates";
@@ -49,6 +51,11 @@ pub(super) fn lay_out(folder: &Path, certifi: &Path) -> Result<()> {
         let copy = copies.join(name);
         copy_folder(original, &copy)?;
         bind(&copy, original)?;
+    }
+    let no_hooks = copies.join("no-hooks");
+    fs::create_dir(&no_hooks).with_context(|| format!("cannot make {}", no_hooks.display()))?;
+    if Path::new(STORE_HOOKS).is_dir() {
+        bind(&no_hooks, Path::new(STORE_HOOKS))?;
     }
     Ok(())
 }
