@@ -6,9 +6,9 @@
 //! meanwhile, takes out our part and says so.
 
 use std::{
-    fs::{self, DirBuilder, File, TryLockError},
+    fs::{self, File, Permissions, TryLockError},
     io,
-    os::unix::fs::DirBuilderExt,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
 
@@ -32,7 +32,7 @@ pub use system::{DebianStore, SystemStore};
 /// What trust is to be installed into.
 #[derive(Debug, Clone)]
 pub struct TrustPlan {
-    /// The agent's state directory. Bundles for jobs and the undo journal go into its folder `trust`.
+    /// The agent's state directory, which exists. Bundles for jobs and the undo journal go into its folder `trust`.
     pub state: PathBuf,
     /// The system's store.
     pub system: SystemStore,
@@ -101,7 +101,7 @@ pub fn install(plan: &TrustPlan, root_pem: &str) -> Result<Vec<StoreStatus>, Tru
 /// When the journal cannot be read, or `root_pem` is not a certificate.
 pub fn status(plan: &TrustPlan, root_pem: &str) -> Result<Vec<StoreStatus>, TrustError> {
     let root = Root::parse(root_pem)?;
-    let dir = TrustDir::path_in(&plan.state);
+    let dir = TrustDir::path_in(&plan.state)?;
     let journal = Journal::load(&dir)?;
     let bundles = Bundles::new(&dir);
     let mut all = vec![plan.system.status(&root, &journal), bundles.status(&root, plan.system.bundle())];
@@ -175,15 +175,22 @@ struct TrustDir {
 }
 
 impl TrustDir {
-    fn path_in(state: &Path) -> PathBuf {
-        state.join("trust")
+    /// Absolute, because it ends up in the environment of jobs.
+    fn path_in(state: &Path) -> Result<PathBuf, TrustError> {
+        let path = state.join("trust");
+        std::path::absolute(&path).map_err(|source| TrustError::State { path, source })
     }
 
-    /// Jobs read the bundles in it, so it is open to all.
+    /// Makes the folder in a state directory that exists. Jobs read the bundles in it, so it is open to all, whatever the
+    /// mask of the operator's shell.
     fn create(state: &Path) -> Result<Self, TrustError> {
-        let path = Self::path_in(state);
+        let path = Self::path_in(state)?;
         let failed = |source| TrustError::State { path: path.clone(), source };
-        DirBuilder::new().recursive(true).mode(0o755).create(&path).map_err(failed)?;
+        match fs::create_dir(&path) {
+            Ok(()) => fs::set_permissions(&path, Permissions::from_mode(0o755)).map_err(failed)?,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(failed(error)),
+        }
         let lock = File::open(&path).map_err(failed)?;
         match lock.try_lock() {
             Ok(()) => Ok(Self { path, _lock: lock }),

@@ -8,6 +8,8 @@ use std::{
 };
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, SanType};
+use rustls::client::{WebPkiServerVerifier, danger::ServerCertVerifier};
+use rustls_pki_types::UnixTime;
 use x509_parser::extensions::ParsedExtension;
 
 use super::*;
@@ -223,14 +225,27 @@ fn openssl_says(authority: &Authority, minted: &Minted, host: &[&str]) -> Result
     if output.status.success() { Ok(()) } else { Err(String::from_utf8(output.stderr).unwrap()) }
 }
 
+/// What rustls' verifier says about a leaf when it trusts the root and nothing else.
+fn rustls_says(authority: &Authority, minted: &Minted, host: &str) -> Result<(), rustls::Error> {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(authority.root_der().clone()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build().unwrap();
+    let [leaf, intermediates @ ..] = minted.key.cert.as_slice() else { panic!("no leaf") };
+    let host = host.to_owned().try_into().unwrap();
+    verifier.verify_server_cert(leaf, intermediates, &host, &[], UnixTime::now()).map(drop)
+}
+
 #[test]
-fn openssl_takes_the_chain_and_holds_it_to_its_limits() {
+fn clients_take_the_chain_and_hold_it_to_its_limits() {
     let (_dir, authority) = authority();
     let now = SystemTime::now();
     let intermediate = authority.intermediate(now).unwrap();
     let mint = |text: &str| intermediate.mint(&name(text), now).unwrap();
-    openssl_says(&authority, &mint(HOST), &["-verify_hostname", HOST]).unwrap();
-    openssl_says(&authority, &mint("a.acme.snowflakecomputing.com"), &[]).unwrap();
+    for good in [HOST, "a.acme.snowflakecomputing.com", "x_1.acme.snowflakecomputing.com"] {
+        openssl_says(&authority, &mint(good), &["-verify_hostname", good]).unwrap();
+        rustls_says(&authority, &mint(good), good).unwrap();
+    }
     let wrong_host = openssl_says(&authority, &mint(HOST), &["-verify_hostname", "example.org"]).unwrap_err();
     assert!(wrong_host.contains("hostname mismatch"), "{wrong_host}");
 
@@ -238,6 +253,8 @@ fn openssl_takes_the_chain_and_holds_it_to_its_limits() {
     for stolen in ["example.org", "snowflakecomputing.com", "xacme.snowflakecomputing.com"] {
         let error = openssl_says(&authority, &mint(stolen), &[]).unwrap_err();
         assert!(error.contains("permitted subtree violation"), "{stolen}: {error}");
+        let error = rustls_says(&authority, &mint(stolen), stolen).unwrap_err().to_string();
+        assert!(error.contains("NameConstraintViolation"), "{stolen}: {error}");
     }
     let validity = Validity::starting(now, LEAF_LIFE).unwrap();
     let mut address = profile::leaf(validity, &name(HOST)).unwrap();

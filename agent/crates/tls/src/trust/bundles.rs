@@ -80,6 +80,16 @@ impl Bundles {
         Ok(())
     }
 
+    /// Whether the bundles' paths can stand in a line of an environment file.
+    pub(super) fn check_plain(&self) -> Result<(), Trouble> {
+        let is_plain = |path: &str| !path.contains(['\n', '\r']);
+        if self.full.to_str().is_some_and(is_plain) {
+            Ok(())
+        } else {
+            Err(Trouble::PathNotText(self.full.clone()))
+        }
+    }
+
     fn status_of(&self, result: Result<StoreState, Trouble>) -> StoreStatus {
         StoreStatus { store: StoreKind::Bundles, path: self.full.clone(), state: result.into() }
     }

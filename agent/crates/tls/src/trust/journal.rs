@@ -80,7 +80,7 @@ impl Journal {
     ) -> Result<(), Trouble> {
         let entry = Entry {
             store: store.as_str().to_owned(),
-            path: path.to_str().ok_or(Trouble::PathNotText)?.to_owned(),
+            path: path.to_str().ok_or_else(|| Trouble::PathNotText(path.to_owned()))?.to_owned(),
             before: before.map(digest),
             glue: glue.to_owned(),
             block: block.to_owned(),

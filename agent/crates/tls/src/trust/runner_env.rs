@@ -49,6 +49,7 @@ pub(super) fn install(file: &Path, bundles: &Bundles, root: &Root, journal: &mut
         if !bundles.full.exists() {
             return Err(Trouble::NoPublicRoots(bundles.full.clone()));
         }
+        bundles.check_plain()?;
         bundles.check_reach(sight.owner()?)?;
         if wanted.lines.is_empty() {
             let entry = journal.entry(StoreKind::RunnerEnv, file).cloned();

@@ -116,12 +116,28 @@ pub enum Trouble {
     /// There are more folders than a search goes through.
     #[error("it holds more than {0} folders")]
     TooManyFolders(usize),
-    /// A path that the journal cannot write down.
-    #[error("its path is not UTF-8")]
-    PathNotText,
+    /// A path that neither the journal nor an environment file can hold.
+    #[error("{0} is not plain text")]
+    PathNotText(PathBuf),
     /// The file system said no.
     #[error("{0}")]
     File(io::Error),
+}
+
+impl StoreStatus {
+    /// What has to happen for this state to take effect, if anything.
+    #[must_use]
+    pub fn note(&self) -> Option<&'static str> {
+        match (self.store, &self.state) {
+            (StoreKind::RunnerEnv, StoreState::Installed) => {
+                Some("a runner service reads this when it starts: restart those that run")
+            }
+            (StoreKind::RunnerEnv, StoreState::Restored | StoreState::BlockRemoved) => {
+                Some("restart the runner service: until then its jobs are pointed at bundles that are gone")
+            }
+            _ => None,
+        }
+    }
 }
 
 impl StoreKind {
@@ -212,7 +228,7 @@ impl Trouble {
             Self::Torn(begin) => format!("remove the lines that follow `{begin}` and belong to it by hand"),
             Self::Link(target) => format!("make {} trust our root", target.display()),
             Self::TooManyFolders(_) => "name narrower folders".to_owned(),
-            Self::PathNotText => "rename the folder".to_owned(),
+            Self::PathNotText(_) => "rename the folder".to_owned(),
             Self::File(_) => "check that the path is right and can be written".to_owned(),
         }
     }

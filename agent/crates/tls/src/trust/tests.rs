@@ -138,6 +138,8 @@ fn install_status_remove_leaves_the_tree_as_it_was() {
 
     assert_eq!(words(&host.install()), all("installed"));
     assert_eq!(words(&host.status()), all("installed"));
+    assert_eq!(fs::metadata(host.at("state/trust")).unwrap().mode() & 0o777, 0o755);
+    assert!(host.status()[2].note().unwrap().contains("restart"));
     let installed = host.tree();
     let inode = |path: &str| fs::metadata(host.at(path)).unwrap().ino();
     let inodes =
@@ -423,6 +425,22 @@ fn two_at_once_are_refused() {
 }
 
 #[test]
+fn a_state_that_no_line_can_name_or_that_is_not_there_is_refused() {
+    let mut host = Host::new();
+    host.plan.state = host.at("two\nlines");
+    assert!(matches!(install(&host.plan, host.authority.root_pem()), Err(TrustError::State { .. })));
+    assert!(matches!(remove(&host.plan), Err(TrustError::State { .. })));
+    assert!(!host.plan.state.exists());
+    fs::create_dir(&host.plan.state).unwrap();
+    let installed = host.install();
+    assert!(matches!(
+        of(&installed, &host.at("runner/.env")),
+        StoreState::Attention(Trouble::PathNotText(_))
+    ));
+    assert_eq!(host.text("runner/.env"), "LANG=C.UTF-8\n");
+}
+
+#[test]
 fn links_are_not_written_through_and_not_followed() {
     let mut host = Host::new();
     let (linked, elsewhere) = (host.at(CERTIFI[2]), host.at("secret"));
@@ -542,6 +560,7 @@ fn layouts_are_told_apart_and_the_unknown_ones_say_what_to_do() {
             runner_env_files: vec![],
             certifi_roots: vec![],
         };
+        fs::create_dir(&plan.state).unwrap();
         let installed = install(&plan, root.root_pem()).unwrap();
         match word {
             None => assert!(matches!(installed[0].state, StoreState::Attention(Trouble::NoTool(_)))),
