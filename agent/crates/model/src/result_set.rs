@@ -1,5 +1,7 @@
 //! Rows of a result as they travel, with the columns that describe them.
 
+use std::fmt;
+
 /// One column, as Snowflake's `rowtype` describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ColumnMeta {
@@ -17,8 +19,8 @@ pub struct ColumnMeta {
     pub nullable: bool,
 }
 
-/// The rows of one message.
-#[derive(Debug, Clone, PartialEq)]
+/// The rows of one message. `Debug` shows how much there is, never what.
+#[derive(Clone, PartialEq)]
 pub enum Rows {
     /// `rowset`: rows of cells, each a text or NULL.
     Json(Vec<Vec<Option<String>>>),
@@ -33,4 +35,24 @@ pub struct ResultSet {
     pub columns: Vec<ColumnMeta>,
     /// In the server's order.
     pub rows: Rows,
+}
+
+impl fmt::Debug for Rows {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Json(rows) => write!(f, "Json({} rows)", rows.len()),
+            Self::ArrowIpc(stream) => write!(f, "ArrowIpc({} bytes)", stream.len()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_do_not_print() {
+        let rows = Rows::Json(vec![vec![Some("hunter2".to_owned())]]);
+        assert_eq!(format!("{rows:?}"), "Json(1 rows)");
+    }
 }
