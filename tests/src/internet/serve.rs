@@ -77,17 +77,25 @@ async fn accept(listener: &TcpListener) -> Option<(TcpStream, SocketAddr)> {
 }
 
 async fn converse<S: Site>(stream: impl AsyncRead + AsyncWrite + Unpin, caller: Caller, site: Arc<S>) {
-    let service = service_fn(|request: Request<Incoming>| async {
-        let (head, body) = request.into_parts();
-        Ok::<_, Infallible>(match Limited::new(body, REQUEST_BYTES_MAX).collect().await {
-            Ok(body) => site.answer(&caller, Request::from_parts(head, body.to_bytes())).await,
-            Err(_) => text(StatusCode::PAYLOAD_TOO_LARGE, "the body did not arrive whole, or is too large\n"),
-        })
+    let service = service_fn(|request: Request<Incoming>| {
+        let (caller, site) = (caller.clone(), Arc::clone(&site));
+        async move { Ok::<_, Infallible>(answer(caller, site, request).await) }
     });
     // How a connection ends is the client's affair: resets and half-closed sockets are everyday life here.
     drop(
         http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service).await,
     );
+}
+
+async fn answer<S: Site>(caller: Caller, site: Arc<S>, request: Request<Incoming>) -> Reply {
+    let (head, body) = request.into_parts();
+    let Ok(body) = Limited::new(body, REQUEST_BYTES_MAX).collect().await else {
+        return text(StatusCode::PAYLOAD_TOO_LARGE, "the body did not arrive whole, or is too large\n");
+    };
+    let request = Request::from_parts(head, body.to_bytes());
+    // A task of its own: what a client has asked for is done to its end, also when the client hangs up meanwhile.
+    let answer = tokio::spawn(async move { site.answer(&caller, request).await });
+    answer.await.unwrap_or_else(|_| text(StatusCode::INTERNAL_SERVER_ERROR, "this server has a fault\n"))
 }
 
 /// A plain text answer.
@@ -97,7 +105,12 @@ pub(super) fn text(status: StatusCode, text: impl Into<String>) -> Reply {
 
 /// A JSON answer.
 pub(super) fn json(status: StatusCode, value: &serde_json::Value) -> Reply {
-    reply(status, "application/json", value.to_string().into())
+    json_text(status, value.to_string().into())
+}
+
+/// An answer that is JSON text already, or will be once it is decompressed.
+pub(super) fn json_text(status: StatusCode, text: Bytes) -> Reply {
+    reply(status, "application/json", text)
 }
 
 fn reply(status: StatusCode, content_type: &'static str, body: Bytes) -> Reply {
@@ -105,4 +118,58 @@ fn reply(status: StatusCode, content_type: &'static str, body: Bytes) -> Reply {
     *reply.status_mut() = status;
     reply.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(content_type));
     reply
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::sync::mpsc;
+
+    use super::*;
+
+    /// Says when an answer begins and when it is done, which takes a while.
+    struct Slow(mpsc::UnboundedSender<&'static str>);
+
+    impl Site for Slow {
+        async fn answer(&self, caller: &Caller, request: Request<Bytes>) -> Reply {
+            self.0.send("begun").unwrap();
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            self.0.send("done").unwrap();
+            text(
+                StatusCode::OK,
+                format!("{} {} {}", caller.peer.ip(), request.uri().path(), request.body().len()),
+            )
+        }
+    }
+
+    async fn slow() -> (SocketAddr, mpsc::UnboundedReceiver<&'static str>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (said, heard) = mpsc::unbounded_channel();
+        tokio::spawn(plain(listener, Slow(said)));
+        (address, heard)
+    }
+
+    #[tokio::test]
+    async fn a_connection_serves_one_request_after_the_other() {
+        let (address, _heard) = slow().await;
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(b"POST /a HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\nhi").await.unwrap();
+        stream.write_all(b"GET /b HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
+        let mut replies = String::new();
+        stream.read_to_string(&mut replies).await.unwrap();
+        for body in ["127.0.0.1 /a 2", "127.0.0.1 /b 0"] {
+            assert_eq!(replies.matches(body).count(), 1, "{replies}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_asked_is_done_also_when_the_client_hangs_up() {
+        let (address, mut heard) = slow().await;
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        assert_eq!(heard.recv().await, Some("begun"));
+        drop(stream);
+        assert_eq!(heard.recv().await, Some("done"));
+    }
 }

@@ -3,7 +3,8 @@
 use hyper::Method;
 use serde_json::{Value, json};
 
-use super::sessions::{Session, resolve_identifier};
+use super::query_string;
+use super::sessions::{Names, Session, resolve_identifier};
 use super::shape;
 use super::wire::Asked;
 use crate::internet::engine::Client;
@@ -15,12 +16,30 @@ const TYPE_ALTER_SESSION: u32 = 0x4100;
 const ENTER_PUBLIC: &str = "CREATE SCHEMA IF NOT EXISTS PUBLIC";
 const QUERY_TARGET: &str = "/queries/v1/query-request";
 
-/// Executes a query request in its session, one statement at a time.
+/// Executes a query request in its session: one statement at a time, and each request once.
 pub(super) async fn execute(engine: &Client, asked: &Asked, session: &Session) -> Value {
     let Some(sql) = shape::text(&asked.json, "/sqlText") else {
         return shape::failure("390400", "22000", "the request has no sqlText");
     };
-    let mut names = session.names.lock().await;
+    let mut turn = session.turn.lock().await;
+    let request_id = query_string::value(&asked.uri, "requestId");
+    if let Some(reply) = request_id.as_deref().and_then(|id| turn.recall(id)) {
+        return reply;
+    }
+    let reply = execute_once(engine, asked, session, sql, &mut turn.names).await;
+    if let Some(id) = request_id {
+        turn.remember(id, &reply);
+    }
+    reply
+}
+
+async fn execute_once(
+    engine: &Client,
+    asked: &Asked,
+    session: &Session,
+    sql: &str,
+    names: &mut Names,
+) -> Value {
     let token = Some(session.engine_token());
     let Ok((status, mut reply)) = engine.ask(&asked.method, asked.target(), token, asked.body.clone()).await
     else {
@@ -43,7 +62,7 @@ pub(super) async fn execute(engine: &Client, asked: &Asked, session: &Session) -
         }
         None => {}
     }
-    shape::complete_statement(&mut reply, &names);
+    shape::complete_statement(&mut reply, names);
     reply
 }
 

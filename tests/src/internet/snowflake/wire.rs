@@ -6,12 +6,11 @@ use bytes::Bytes;
 use flate2::Compression;
 use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
-use http_body_util::Full;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
-use hyper::{Method, Request, Uri};
+use hyper::{Method, Request, StatusCode, Uri};
 use serde_json::Value;
 
-use crate::internet::serve::{Reply, json};
+use crate::internet::serve::{Reply, json_text};
 
 const PLAIN_BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// Smaller replies are not worth the work.
@@ -75,17 +74,11 @@ fn gunzip(body: &[u8]) -> Option<Bytes> {
 
 /// Status 200 and a JSON body, compressed where the client takes that and it pays.
 pub(super) fn reply(body: &Value, accepts_gzip: bool) -> Reply {
-    let mut reply = json(hyper::StatusCode::OK, body);
-    if !accepts_gzip {
-        return reply;
-    }
-    let plain = body.to_string();
-    if plain.len() >= COMPRESSED_FROM_BYTES
-        && let Some(packed) = gzip(plain.as_bytes())
-    {
-        *reply.body_mut() = Full::new(packed);
-        reply.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-    }
+    let plain = Bytes::from(body.to_string());
+    let packed = (accepts_gzip && plain.len() >= COMPRESSED_FROM_BYTES).then(|| gzip(&plain)).flatten();
+    let Some(packed) = packed else { return json_text(StatusCode::OK, plain) };
+    let mut reply = json_text(StatusCode::OK, packed);
+    reply.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
     reply
 }
 
