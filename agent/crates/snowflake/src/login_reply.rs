@@ -41,6 +41,9 @@ pub struct LoginSuccess {
     pub validity: Option<Duration>,
     /// The names the session begins with.
     pub names: SessionNames,
+    /// Whether quoted names are upper-cased like others: the parameter `QUOTED_IDENTIFIERS_IGNORE_CASE`, which an
+    /// account or a user may have set.
+    pub fold_quoted: bool,
     /// The user, as Snowflake calls him.
     pub user: Option<String>,
     /// Snowflake's number of the session.
@@ -74,10 +77,22 @@ impl LoginReply {
                 Some(info) => SessionNames::of_login(&info)?,
                 None => SessionNames::default(),
             },
+            fold_quoted: folds_quoted(&data)?,
             user: data.text("displayUserName")?.filter(|user| !user.is_empty()),
             server_session_id: data.whole("sessionId")?,
         }))
     }
+}
+
+/// Reads the one parameter of the session that changes what names mean.
+fn folds_quoted(data: &Object<'_>) -> Result<bool, DecodeError> {
+    for parameter in data.list("parameters")?.unwrap_or_default() {
+        let parameter = Object::parse(parameter.get())?;
+        if parameter.text("name")?.as_deref() == Some("QUOTED_IDENTIFIERS_IGNORE_CASE") {
+            return Ok(parameter.raw("value").is_some_and(|value| matches!(value, "true" | "\"true\"")));
+        }
+    }
+    Ok(false)
 }
 
 #[cfg(test)]
@@ -108,6 +123,18 @@ mod tests {
         let LoginReply::Success(session) = LoginReply::decode(body).unwrap() else { panic!("no session") };
         assert!(session.master_token.is_none() && session.server_session_id.is_none());
         assert_eq!(session.names, SessionNames::default());
+    }
+
+    #[test]
+    fn what_folds_quoted_names_is_read() {
+        for (value, folds) in [("true", true), ("\"true\"", true), ("false", false), ("null", false)] {
+            let body = format!(
+                r#"{{"data":{{"token":"t","parameters":[{{"name":"AUTOCOMMIT","value":true}},
+                {{"name":"QUOTED_IDENTIFIERS_IGNORE_CASE","value":{value}}}]}},"success":true}}"#
+            );
+            let LoginReply::Success(session) = LoginReply::decode(body.as_bytes()).unwrap() else { panic!() };
+            assert_eq!(session.fold_quoted, folds, "{value}");
+        }
     }
 
     #[test]
