@@ -80,7 +80,7 @@ pub fn install(plan: &TrustPlan, root_pem: &str) -> Result<Vec<StoreStatus>, Tru
     let root = Root::parse(root_pem)?;
     let trust = TrustDir::create(&plan.state)?;
     let mut journal = Journal::load(trust.path())?;
-    let mut all = vec![plan.system.install(&root, &mut journal)];
+    let mut all = vec![plan.system.install(trust.path(), &root, &mut journal)];
     let bundles = Bundles::new(trust.path());
     all.push(bundles.install(&root, plan.system.bundle()));
     for file in &plan.runner_env_files {

@@ -36,7 +36,7 @@ impl Root {
 }
 
 /// The certificates of a bundle. A damaged one is passed over, as most clients do.
-fn certificates(bundle: &[u8]) -> impl Iterator<Item = CertificateDer<'static>> {
+pub(super) fn certificates(bundle: &[u8]) -> impl Iterator<Item = CertificateDer<'static>> {
     CertificateDer::pem_slice_iter(bundle).filter_map(Result::ok)
 }
 

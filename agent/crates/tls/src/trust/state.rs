@@ -86,6 +86,16 @@ pub enum Trouble {
         /// What is the matter with it.
         still: &'static str,
     },
+    /// Rebuilding the store would drop what somebody wrote into it by hand.
+    #[error("{lost} certificates in {bundle} were put there by hand, and rebuilding it would drop them")]
+    WouldLose {
+        /// The bundle.
+        bundle: PathBuf,
+        /// How many certificates.
+        lost: usize,
+        /// Where they would be kept.
+        anchors: PathBuf,
+    },
     /// Without the public roots, a bundle of ours would cut jobs off from everything else.
     #[error("there are no public roots in {0}")]
     NoPublicRoots(PathBuf),
@@ -167,7 +177,9 @@ impl StoreState {
             Self::Restored => "restored",
             Self::BlockRemoved => "removed",
             Self::Attention(Trouble::Unsupported { .. }) => "not supported",
-            Self::Attention(Trouble::VariablesSet { .. } | Trouble::Taken(_)) => "conflict",
+            Self::Attention(Trouble::VariablesSet { .. } | Trouble::Taken(_) | Trouble::WouldLose { .. }) => {
+                "conflict"
+            }
             Self::Attention(_) => "failed",
         }
     }
@@ -216,6 +228,9 @@ impl Trouble {
             }
             Self::Refresh { command, .. } | Self::NoEffect { command, .. } => {
                 format!("run {command} by hand and mend what it says, then try again")
+            }
+            Self::WouldLose { anchors, .. } => {
+                format!("put each into a file of its own, NAME.crt in {}, and try again", anchors.display())
             }
             Self::NoPublicRoots(_) => {
                 "install the system's public roots (package ca-certificates)".to_owned()

@@ -2,15 +2,16 @@
 //! `update-ca-certificates` builds the bundle, the hashed links and whatever hooks derive from them (Java's key store).
 
 use std::{
+    collections::HashSet,
     ffi::OsString,
-    io,
+    fs, io,
     path::{Path, PathBuf},
     process::{Command, ExitStatus, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
-use super::{Journal, Root, StoreKind, StoreState, StoreStatus, Trouble, bundles};
+use super::{Journal, Root, StoreKind, StoreState, StoreStatus, Trouble, bundles, root};
 use crate::place::{Owner, Place};
 
 /// Our file in the folder of local certificates.
@@ -102,9 +103,10 @@ impl SystemStore {
         &self.bundle
     }
 
-    pub(super) fn install(&self, root: &Root, journal: &mut Journal) -> StoreStatus {
+    /// Puts our certificate in. `scratch` is a folder for files that are gone when this returns.
+    pub(super) fn install(&self, scratch: &Path, root: &Root, journal: &mut Journal) -> StoreStatus {
         self.status_of(match &self.layout {
-            Layout::Debian(store) => store.install(root, journal),
+            Layout::Debian(store) => store.install(scratch, root, journal),
             Layout::Unsupported { .. } => self.look(root),
         })
     }
@@ -116,7 +118,7 @@ impl SystemStore {
         })
     }
 
-    /// Takes our certificate out. `scratch` is a folder for a file that lives as long as the refresh.
+    /// Takes our certificate out. `scratch` as for the install.
     pub(super) fn remove(&self, scratch: &Path, journal: &mut Journal) -> StoreStatus {
         self.status_of(match &self.layout {
             Layout::Debian(store) => store.remove(scratch, journal),
@@ -148,7 +150,7 @@ impl DebianStore {
         self.anchors.join(ANCHOR)
     }
 
-    fn install(&self, root: &Root, journal: &mut Journal) -> Result<StoreState, Trouble> {
+    fn install(&self, scratch: &Path, root: &Root, journal: &mut Journal) -> Result<StoreState, Trouble> {
         self.check_tool()?;
         let (path, trusted) = (self.anchor(), self.trusts(root)?);
         let place = Place::open(&path)?;
@@ -161,13 +163,16 @@ impl DebianStore {
         if !is_current && theirs.is_some() && theirs != recorded {
             return Err(Trouble::Taken(path));
         }
+        if is_current && trusted {
+            journal.record(StoreKind::System, &path, None, "", root.pem())?;
+            return Ok(StoreState::Installed);
+        }
+        self.check_nothing_is_lost(scratch)?;
         journal.record(StoreKind::System, &path, None, "", root.pem())?;
         if !is_current {
             place.replace(root.pem().as_bytes(), Owner::own(0o644))?;
         }
-        if !is_current || !trusted {
-            self.run(&[])?;
-        }
+        self.run(&[])?;
         if self.trusts(root)? {
             Ok(StoreState::Installed)
         } else {
@@ -197,12 +202,13 @@ impl DebianStore {
         let Some(entry) = journal.entry(StoreKind::System, &path).cloned() else {
             return Ok(StoreState::NotInstalled);
         };
-        let place = Place::open(&path)?;
-        match place.read(ANCHOR_BYTES_MAX)? {
-            Some(content) if content.bytes != entry.block.as_bytes() => return Err(Trouble::Taken(path)),
-            _ => place.remove()?,
-        }
         self.check_tool()?;
+        let place = Place::open(&path)?;
+        if place.read(ANCHOR_BYTES_MAX)?.is_some_and(|content| content.bytes != entry.block.as_bytes()) {
+            return Err(Trouble::Taken(path));
+        }
+        self.check_nothing_is_lost(scratch)?;
+        place.remove()?;
         self.refresh_without(scratch)?;
         let root = Root::parse(&entry.block).ok();
         if root.is_some_and(|root| self.trusts(&root).unwrap_or(true)) {
@@ -225,6 +231,27 @@ impl DebianStore {
         let ran = self.run(&["--certsconf".into(), path.into()]);
         copy.remove()?;
         ran
+    }
+
+    /// The tool forgets what was written into its bundle by hand, a company's own authority perhaps. So it first builds the
+    /// bundle elsewhere, and what it would drop is counted.
+    fn check_nothing_is_lost(&self, scratch: &Path) -> Result<(), Trouble> {
+        let elsewhere = scratch.join("rebuilt");
+        fs::create_dir(&elsewhere).or_else(exists_already).map_err(Trouble::File)?;
+        let places =
+            ["--etccertsdir".into(), elsewhere.clone().into(), "--hooksdir".into(), "/nonexistent".into()];
+        let rebuilt = self
+            .run(&places)
+            .and_then(|()| bundles::system(&elsewhere.join(self.bundle.file_name().unwrap_or_default())));
+        fs::remove_dir_all(&elsewhere).map_err(Trouble::File)?;
+        let (rebuilt, current) = (rebuilt?, bundles::system(&self.bundle)?);
+        let kept: HashSet<_> = root::certificates(&rebuilt).collect();
+        // A tool that builds nothing is found out by what it did not do.
+        let lost = root::certificates(&current).filter(|one| !kept.is_empty() && !kept.contains(one)).count();
+        if lost == 0 {
+            return Ok(());
+        }
+        Err(Trouble::WouldLose { bundle: self.bundle.clone(), lost, anchors: self.anchors.clone() })
     }
 
     fn trusts(&self, root: &Root) -> Result<bool, Trouble> {
@@ -257,6 +284,10 @@ impl DebianStore {
     fn no_effect(&self, still: &'static str) -> Trouble {
         Trouble::NoEffect { command: self.tool().display().to_string(), bundle: self.bundle.clone(), still }
     }
+}
+
+fn exists_already(error: io::Error) -> io::Result<()> {
+    if error.kind() == io::ErrorKind::AlreadyExists { Ok(()) } else { Err(error) }
 }
 
 /// Runs a tool with a deadline. Its output goes nowhere: it may be long, and whoever must look runs it by hand.

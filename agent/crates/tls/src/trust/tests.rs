@@ -541,6 +541,39 @@ fn a_system_store_that_cannot_be_built_says_why() {
 }
 
 #[test]
+fn a_root_that_was_written_into_the_bundle_by_hand_is_not_lost() {
+    let host = Host::new();
+    let (before, bundle) = (host.tree(), host.at("etc/ssl/certs/ca-certificates.crt"));
+    let (clean, company) =
+        (host.text("etc/ssl/certs/ca-certificates.crt"), authority().1.root_pem().to_owned());
+    let by_hand = || fs::write(&bundle, fs::read_to_string(&bundle).unwrap() + &company).unwrap();
+    by_hand();
+    let with_company = host.tree();
+    let installed = host.install();
+    let StoreState::Attention(Trouble::WouldLose { lost: 1, .. }) = &installed[0].state else {
+        panic!("{installed:?}")
+    };
+    assert!(installed[0].state.fix().unwrap().contains("/usr/local/share/ca-certificates"));
+    assert_eq!(words(&installed)[1..], all("installed")[1..], "jobs are pointed at a bundle with both");
+    host.remove();
+    assert_eq!(host.tree(), with_company);
+
+    fs::write(&bundle, clean).unwrap();
+    host.install();
+    by_hand();
+    let removed = host.remove();
+    assert!(removed.iter().any(|one| matches!(one.state, StoreState::Attention(Trouble::WouldLose { .. }))));
+    fs::write(host.at("usr/local/share/ca-certificates/company.crt"), &company).unwrap();
+    assert_eq!(words(&host.remove())[0], ("system", "restored"), "what was left to undo is still known");
+    let text = host.text("etc/ssl/certs/ca-certificates.crt");
+    assert!(text.contains(&company) && !text.contains(host.authority.root_pem()));
+    fs::remove_file(host.at("usr/local/share/ca-certificates/company.crt")).unwrap();
+    let DebianStore { refresh, .. } = debian(host.dir.path());
+    assert!(Command::new(&refresh[0]).args(&refresh[1..]).arg("--fresh").output().unwrap().status.success());
+    assert_eq!(host.tree(), before);
+}
+
+#[test]
 fn layouts_are_told_apart_and_the_unknown_ones_say_what_to_do() {
     let root = authority().1;
     for (marker, word) in [

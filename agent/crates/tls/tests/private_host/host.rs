@@ -2,6 +2,8 @@
 
 use std::{fs, os::unix::fs::chown, path::Path, process::Command};
 
+use nix::mount::umount;
+
 use crate::support::{HOST, Room, STORE, attempt, bind, on_private_host, run, tree};
 use tls::trust::{self, StoreState, StoreStatus, SystemStore, Trouble, TrustPlan};
 
@@ -72,6 +74,9 @@ fn files_that_are_mount_points_are_written_in_place() {
         assert_eq!(words(&trust::status(&plan, room.authority.root_pem()).unwrap()), ["installed"; 4]);
         assert_eq!(words(&trust::remove(&plan).unwrap()), ["restored"; 4]);
         assert_eq!(tree(&folders), before, "and nothing is left beside");
+        for file in [&certifi, &env] {
+            umount(file).unwrap();
+        }
     });
 }
 
