@@ -26,12 +26,10 @@ pub(crate) fn hand_over(place: &Place, program: &str, arguments: &[OsString]) ->
     Err(run::become_it(command.args(arguments)))
 }
 
-/// What the lab is told about where things are.
+/// What the lab is told about where things are. Not where the kernel programs are: they are in the agent, and a build
+/// that is told differently about them builds the agent again.
 pub(crate) fn environment(command: &mut Command, place: &Place) {
-    command
-        .env("SNOWFENCE_CACHE", &place.cache)
-        .env("SNOWFENCE_BIN", place.agent())
-        .env("SNOWFENCE_BPF_OBJECT", place.bpf_object());
+    command.env("SNOWFENCE_CACHE", &place.cache).env("SNOWFENCE_BIN", place.agent());
 }
 
 /// The lab makes namespaces and loads kernel programs. Better to say so before minutes of building.

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use crate::{bpf::Toolchain, build, run};
 
 /// Packages, and what wants them. Debian 12 (with its security archive) has all of them.
-const NEEDED: [&str; 14] = [
+const NEEDED: [&str; 17] = [
     // The compiler of the kernel programs, and the library it compiles for them.
     "rustc-web",
     "cargo-web",
@@ -21,11 +21,14 @@ const NEEDED: [&str; 14] = [
     "g++",
     "libc6-dev",
     "make",
-    // The lab: namespaces, address translation, clients, certificates.
+    // The lab and its clients: namespaces, address translation, certificates, Python.
+    "ca-certificates",
+    "curl",
     "iproute2",
     "nftables",
+    "openssl",
+    "procps",
     "python3-venv",
-    "ca-certificates",
 ];
 
 /// Installs what is missing. Returns whether anything was.
