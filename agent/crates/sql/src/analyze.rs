@@ -3,7 +3,7 @@
 use model::SqlText;
 use sqlparser::{
     dialect::SnowflakeDialect,
-    parser::Parser,
+    parser::{Parser, ParserError},
     tokenizer::{Token, TokenWithSpan, Word},
 };
 
@@ -84,17 +84,26 @@ fn parse(tokens: Vec<TokenWithSpan>, session: &SessionNames, names_stage: bool) 
     let mut parser = Parser::new(&SnowflakeDialect)
         .with_recursion_limit(PARSER_RECURSION_MAX)
         .with_tokens_with_locations(tokens);
-    let parsed = parser.parse_statement().map_err(|_| syntax_error(&parser))?;
-    if parser.peek_token_ref().token != Token::EOF {
-        return Err(syntax_error(&parser));
+    let parsed = parser.parse_statement().map_err(|error| syntax_error(&error))?;
+    let next = parser.peek_token_ref();
+    if next.token != Token::EOF {
+        let at = next.span.start;
+        return Err(Opaque::Syntax { line: at.line, column: at.column });
     }
     statement::read(&parsed, session, names_stage)
 }
 
-/// Where the parser stopped. Its own message would quote the text.
-pub(crate) fn syntax_error(parser: &Parser<'_>) -> Opaque {
-    let at = parser.peek_token_ref().span.start;
-    Opaque::Syntax { line: at.line, column: at.column }
+/// Where the parser stopped. Its own message quotes the text, so only the place is taken from it.
+pub(crate) fn syntax_error(error: &ParserError) -> Opaque {
+    let message = match error {
+        ParserError::RecursionLimitExceeded => return Opaque::TooDeep,
+        ParserError::TokenizerError(message) | ParserError::ParserError(message) => message,
+    };
+    let place = message.rsplit_once(" at Line: ").and_then(|(_, place)| {
+        let (line, column) = place.split_once(", Column: ")?;
+        Some((line.parse().ok()?, column.parse().ok()?))
+    });
+    place.map_or(Opaque::EndsEarly, |(line, column)| Opaque::Syntax { line, column })
 }
 
 /// A file location of `PUT` and `GET` may hold `//`, which our tokenizer takes for a comment: nothing may hide there.

@@ -60,11 +60,14 @@ pub enum Opaque {
     /// Not what the grammar knows.
     #[error("near line {line}, column {column}")]
     Syntax {
-        /// Line in the text, from 1; 0 where the end was reached.
+        /// Line in the text, from 1.
         line: u64,
-        /// Column in that line, from 1; 0 where the end was reached.
+        /// Column in that line, from 1.
         column: u64,
     },
+    /// The grammar wants more.
+    #[error("it ends too early")]
+    EndsEarly,
     /// Known to the grammar, and not read further by this version.
     #[error("this form of {0} is not read by this version")]
     Form(String),

@@ -208,7 +208,7 @@ fn name_at(tokens: &[&TokenWithSpan], at: usize) -> Result<sqlparser::ast::Objec
     let rest = tokens.get(at..).unwrap_or_default().iter().map(|t| (*t).clone()).collect();
     let mut parser = Parser::new(&SnowflakeDialect).with_tokens_with_locations(rest);
     let _present = parser.parse_keywords(&[Keyword::IF, Keyword::EXISTS]);
-    parser.parse_object_name(false).map_err(|_| crate::analyze::syntax_error(&parser))
+    parser.parse_object_name(false).map_err(|error| crate::analyze::syntax_error(&error))
 }
 
 /// Lists tables with one access; all but the first are where Snowflake looks next.
