@@ -1,0 +1,111 @@
+//! What is owed for the rows of a permitted statement, and the only way to rows that a client may get.
+
+use masking::MaskError;
+use model::{Mode, QueryId, ResultSet};
+
+use crate::plan::Plan;
+
+/// The right to clear the rows of one statement, once.
+#[must_use]
+#[derive(Debug)]
+pub struct Clearance {
+    query_id: QueryId,
+    plan: Plan,
+    mode: Mode,
+}
+
+/// Why rows could not be cleared. Whoever gets this has no rows to pass on.
+#[derive(Debug, thiserror::Error)]
+pub enum ClearError {
+    /// They could not be masked.
+    #[error(transparent)]
+    Mask(#[from] MaskError),
+}
+
+impl Clearance {
+    pub(crate) fn new(query_id: QueryId, plan: Plan, mode: Mode) -> Self {
+        Self { query_id, plan, mode }
+    }
+
+    /// The statement whose rows these are.
+    #[must_use]
+    pub fn query_id(&self) -> QueryId {
+        self.query_id
+    }
+
+    /// Whether rows could be owed any mask. If not, a result that cannot be decoded may be passed on.
+    #[must_use]
+    pub fn may_mask(&self) -> bool {
+        self.plan.may_mask()
+    }
+
+    /// Masks the rows. In observe mode they stay as they are, and what would have been masked is listed.
+    ///
+    /// # Errors
+    /// When the result cannot be masked; no row comes out then.
+    pub fn clear(self, result: ResultSet) -> Result<Cleared, ClearError> {
+        let owed = self.plan.masks(&result.columns);
+        let names: Vec<String> = result.columns.iter().map(|column| column.name.clone()).collect();
+        let plan: Vec<_> = owed
+            .iter()
+            .map(|owed| owed.as_ref().filter(|_| self.mode == Mode::Enforce).map(|owed| owed.mask))
+            .collect();
+        let (result, cells) = masking::apply(result, &plan)?;
+        let rows = masking::count_rows(&result.rows)?;
+        let masked = owed
+            .into_iter()
+            .zip(names)
+            .zip(cells)
+            .filter_map(|((owed, name), cells)| owed.map(|owed| (owed, name, cells)))
+            .map(|(owed, name, cells)| MaskedColumn {
+                name,
+                tags: owed.tags.into_iter().collect(),
+                mask: owed.mask.name(),
+                cells,
+            })
+            .collect();
+        Ok(Cleared { result, masked, rows })
+    }
+}
+
+/// A column that was masked, or would have been.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MaskedColumn {
+    /// Name of the output column.
+    pub name: String,
+    /// The tags that asked for it, sorted.
+    pub tags: Vec<String>,
+    /// The mask's name: `null`, `partial`, `keep-domain`.
+    pub mask: &'static str,
+    /// Cells that held a value and hold a mask now; 0 in observe mode, which changes none.
+    pub cells: u64,
+}
+
+/// Rows that a client may get.
+#[must_use]
+#[derive(Debug)]
+pub struct Cleared {
+    result: ResultSet,
+    masked: Vec<MaskedColumn>,
+    rows: u64,
+}
+
+impl Cleared {
+    /// What was masked, in the order of the columns.
+    #[must_use]
+    pub fn masked(&self) -> &[MaskedColumn] {
+        &self.masked
+    }
+
+    /// How many rows there are.
+    #[must_use]
+    pub fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// The result itself, for the client.
+    #[must_use]
+    pub fn into_result(self) -> ResultSet {
+        self.result
+    }
+}

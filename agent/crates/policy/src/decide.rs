@@ -1,0 +1,320 @@
+//! The doors: a statement, a login, an exchange. Deny by default; every object must be permitted, and the account too.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use cedar_policy::{EntityUid, RestrictedExpression};
+use identity::Principal;
+use model::{AccountName, Mode, RuleId, TableName};
+use sql::{Access, Class, Container, Group, Opaque, Statement};
+
+use crate::{
+    Clearance, Decision, Denial, EndpointAsk, EndpointPermit, Hold, LoginAsk, LoginPermit, Permit, Policies,
+    StatementAsk,
+    classification::TaggedPattern,
+    decision::{Judged, Permitted, Refusal, Verdict, built_in},
+    entities::{Things, container_id, table_id},
+    judge::{Judge, Question, not_judged, shown},
+    plan::{Guard, Plan},
+};
+
+/// Most objects of one statement that are judged.
+const OBJECTS_MAX: usize = 500;
+
+impl Policies {
+    /// May this statement be sent? In observe mode the answer is always a permit, and says what it would have been.
+    pub fn statement(&self, ask: &StatementAsk<'_>) -> Decision<Permit> {
+        let permit = |verdict, plan| {
+            let clearance = Clearance::new(ask.query_id, plan, ask.mode);
+            Decision::Permit(Permit::new(ask.facts.text().clone(), ask.query_id, clearance, verdict))
+        };
+        match (self.judge_statement(ask), ask.mode) {
+            (Ok(Permitted { rules, plan }), _) => permit(Verdict { rules, would_refuse: None }, plan),
+            (Err(refusal), Mode::Observe) => {
+                let would_refuse = Some(refusal.into_denial());
+                permit(Verdict { rules: Vec::new(), would_refuse }, Plan::default())
+            }
+            (Err(refusal), Mode::Enforce) => refusal.into_decision(),
+        }
+    }
+
+    /// May this login be sent?
+    pub fn login(&self, ask: &LoginAsk<'_>) -> Decision<LoginPermit> {
+        let words = format!("login with {} as {}", shown(ask.credential), shown(ask.user));
+        let context = vec![
+            ("user", text(ask.user)),
+            ("role", text(ask.role.unwrap_or_default())),
+            ("mode", text(ask.mode.as_str())),
+            ("client", text(ask.client)),
+        ];
+        let verdict =
+            self.judge_one(ask.principal, ask.account, &self.vocabulary.login, words, context, |things| {
+                things.credential(ask.credential, ask.is_static)
+            });
+        decided(verdict, ask.mode, LoginPermit::new)
+    }
+
+    /// May this exchange be sent?
+    pub fn endpoint(&self, ask: &EndpointAsk<'_>) -> Decision<EndpointPermit> {
+        let words = format!("{} {}{}", shown(ask.method), ask.host, shown(ask.path));
+        let context = vec![("user", text(ask.user)), ("mode", text(ask.mode.as_str()))];
+        let action = &self.vocabulary.ask_endpoint;
+        let verdict = self.judge_one(ask.principal, ask.account, action, words, context, |things| {
+            things.endpoint(ask.host.as_str(), ask.method, ask.path)
+        });
+        decided(verdict, ask.mode, EndpointPermit::new)
+    }
+
+    fn judge_one(
+        &self,
+        principal: &Principal,
+        account: &AccountName,
+        action: &EntityUid,
+        words: String,
+        context: Vec<(&'static str, RestrictedExpression)>,
+        resource: impl FnOnce(&mut Things<'_>) -> EntityUid,
+    ) -> Judged<Vec<RuleId>> {
+        let mut things = Things::new(&self.vocabulary, account);
+        let uid = things.principal(principal);
+        let resource = resource(&mut things);
+        let entities = things.into_entities().ok_or_else(|| not_judged("its objects cannot be named"))?;
+        Judge::new(self, principal, uid, entities, context)?.ask(&Question { action, resource, words })
+    }
+
+    fn judge_statement(&self, ask: &StatementAsk<'_>) -> Judged<Permitted> {
+        let statement = ask.facts.statement().map_err(|opaque| not_understood(ask.facts.verb(), opaque))?;
+        readable(statement)?;
+        let mut things = Things::new(&self.vocabulary, ask.account);
+        let uid = things.principal(ask.principal);
+        let questions = self.questions(statement, &mut things)?;
+        let tagged = self.tagged(statement, &mut things);
+        let entities = things.into_entities().ok_or_else(|| not_judged("its objects cannot be named"))?;
+        let judge = Judge::new(self, ask.principal, uid, entities, context(ask, statement))?;
+        let rules = ask_all(&judge, &questions)?;
+        let plan = self.plan(&judge, statement, tagged);
+        if statement.moves_data
+            && let Some(column) = masked_source(statement, &plan)
+        {
+            return Err(copies_masked(&column));
+        }
+        Ok(Permitted { rules, plan })
+    }
+
+    /// One question per object, and one on the account: the objects first, because they make the better sentence.
+    fn questions(&self, statement: &Statement, things: &mut Things<'_>) -> Judged<Vec<Question<'_>>> {
+        let action =
+            |class: Class| self.vocabulary.class(class).ok_or_else(|| not_judged("its class has no action"));
+        let class_of = |access: Access| match access {
+            Access::Read if statement.class.group() != Group::Read => Class::Select,
+            _ => statement.class,
+        };
+        let words = |class: Class, what: &str, name: &str| {
+            let verb = if class == statement.class { statement.verb.as_str() } else { class.action() };
+            format!("{verb} on {what} {}", shown(name))
+        };
+        let mut questions = Vec::new();
+        for used in &statement.tables {
+            let class = class_of(used.access);
+            let id = table_id(&used.table);
+            let tags = self.classification.table_tags(&used.table);
+            let resource = things.table(&used.table, &tags).ok_or_else(|| unknown_name("table", &id))?;
+            let mut words = words(class, "table", &id);
+            if used.fallback {
+                words.push_str(" (which an unqualified name may mean, too; write the schema before it)");
+            }
+            questions.push(Question { action: action(class)?, resource, words });
+        }
+        for used in &statement.containers {
+            let class = class_of(used.access);
+            let id = container_id(&used.container);
+            let (what, resource) = match &used.container {
+                Container::Database(database) => ("database", things.database(database)),
+                Container::Schema { database: Some(database), schema: Some(schema) } => {
+                    ("schema", things.schema(database, schema))
+                }
+                Container::Schema { .. } => return Err(unknown_name("schema", &id)),
+            };
+            questions.push(Question { action: action(class)?, resource, words: words(class, what, &id) });
+        }
+        let account = things.account();
+        if statement.class != Class::Call
+            && let Some(function) = statement.functions.first()
+        {
+            let words = format!("CALL of {} on account {}", shown(function), account.id().unescaped());
+            questions.push(Question { action: action(Class::Call)?, resource: account.clone(), words });
+        }
+        let words = words(statement.class, "account", account.id().unescaped());
+        questions.push(Question { action: action(statement.class)?, resource: account, words });
+        Ok(questions)
+    }
+
+    /// The tagged columns that the statement may read or move, each as something that `unmask` can be asked of.
+    fn tagged(&self, statement: &Statement, things: &mut Things<'_>) -> Tagged {
+        let mut tagged = Tagged::default();
+        let shows = shows_rows(statement);
+        if !shows && !statement.moves_data {
+            return tagged;
+        }
+        let reads =
+            |access: Access| access == Access::Read || (statement.moves_data && access == Access::Alter);
+        for table in statement.tables.iter().filter(|used| reads(used.access)).map(|used| &used.table) {
+            for pattern in
+                self.classification.columns().iter().filter(|tagged| tagged.pattern.may_be_in(table))
+            {
+                let id = format!("{}.{}", table_id(table), pattern.pattern.column_part());
+                let tags = self.classification.table_tags(table);
+                let parent = things.table(table, &tags);
+                let column = things.column(&id, parent, &pattern.tags);
+                tagged.in_tables.push((table.clone(), Arc::clone(pattern), column));
+            }
+        }
+        for pattern in self.classification.columns() {
+            let parent = pattern.pattern.exact_table().and_then(|table| {
+                let tags = self.classification.table_tags(&table);
+                things.table(&table, &tags)
+            });
+            let column = things.column(pattern.pattern.as_str(), parent, &pattern.tags);
+            tagged.everywhere.push((Arc::clone(pattern), column));
+        }
+        tagged
+    }
+
+    fn plan(&self, judge: &Judge<'_>, statement: &Statement, tagged: Tagged) -> Plan {
+        let is_masked =
+            |column: EntityUid| !(self.may_unmask && judge.allows(&self.vocabulary.unmask, column));
+        let guards = tagged
+            .in_tables
+            .into_iter()
+            .map(|(table, tagged, column)| Guard { table, tagged, masked: is_masked(column) })
+            .collect();
+        let everywhere = tagged
+            .everywhere
+            .into_iter()
+            .filter(|(_, column)| is_masked(column.clone()))
+            .map(|(p, _)| p)
+            .collect();
+        Plan {
+            outputs: shows_rows(statement).then(|| statement.outputs.clone()),
+            guards,
+            everywhere,
+            reads_more: !statement.names_all_it_reads(),
+        }
+    }
+}
+
+/// Tagged columns before anybody asked whether they may be seen.
+#[derive(Default)]
+struct Tagged {
+    in_tables: Vec<(TableName, Arc<TaggedPattern>, EntityUid)>,
+    everywhere: Vec<(Arc<TaggedPattern>, EntityUid)>,
+}
+
+/// Whether rows of tables, or of nobody knows what, may be in the result.
+fn shows_rows(statement: &Statement) -> bool {
+    let class_shows = statement.class == Class::Select || statement.class.group() == Group::Execute;
+    class_shows && !(statement.tables.is_empty() && statement.names_all_it_reads())
+}
+
+fn text(value: &str) -> RestrictedExpression {
+    RestrictedExpression::new_string(value.to_owned())
+}
+
+fn context(ask: &StatementAsk<'_>, statement: &Statement) -> Vec<(&'static str, RestrictedExpression)> {
+    vec![
+        ("user", text(ask.user)),
+        ("role", text(ask.role.unwrap_or_default())),
+        ("mode", text(ask.mode.as_str())),
+        ("verb", text(&statement.verb)),
+        ("functions", RestrictedExpression::new_set(statement.functions.iter().map(|name| text(name)))),
+    ]
+}
+
+fn decided<P>(verdict: Judged<Vec<RuleId>>, mode: Mode, permit: impl FnOnce(Verdict) -> P) -> Decision<P> {
+    match (verdict, mode) {
+        (Ok(rules), _) => Decision::Permit(permit(Verdict { rules, would_refuse: None })),
+        (Err(refusal), Mode::Observe) => {
+            Decision::Permit(permit(Verdict { rules: Vec::new(), would_refuse: Some(refusal.into_denial()) }))
+        }
+        (Err(refusal), Mode::Enforce) => refusal.into_decision(),
+    }
+}
+
+/// What no rule can permit in this version.
+fn readable(statement: &Statement) -> Judged<()> {
+    let built_in = |rule, reason| Err(Refusal::Denial(Denial::built_in(rule, reason)));
+    if let Some(elsewhere) = statement.elsewhere.first() {
+        return built_in(built_in::READS_ELSEWHERE, shown(&elsewhere.to_string()));
+    }
+    let objects = statement.tables.len() + statement.containers.len();
+    if objects > OBJECTS_MAX {
+        let reason =
+            format!("it names {objects} objects, more than the {OBJECTS_MAX} that are judged at once");
+        return built_in(built_in::TOO_MANY_OBJECTS, reason);
+    }
+    Ok(())
+}
+
+fn not_understood(verb: &str, opaque: &Opaque) -> Refusal {
+    let what = if verb.is_empty() { "it" } else { verb };
+    Refusal::Denial(Denial::built_in(
+        built_in::NOT_UNDERSTOOD,
+        format!("{what} was not understood: {opaque}"),
+    ))
+}
+
+fn unknown_name(what: &str, id: &str) -> Refusal {
+    let reason = format!(
+        "it is not known which {what} {} is, because the session has no database or schema; write its full name",
+        shown(id)
+    );
+    Refusal::Denial(Denial::built_in(built_in::UNKNOWN_NAME, reason))
+}
+
+/// All must permit. Of several refusals people are told of a rule that forbids rather than of one that is missing; both
+/// weigh more than what can be lifted, and that adds up.
+fn ask_all(judge: &Judge<'_>, questions: &[Question<'_>]) -> Judged<Vec<RuleId>> {
+    let mut rules = BTreeSet::new();
+    let mut holds: Vec<Hold> = Vec::new();
+    let mut unpermitted = None;
+    for question in questions {
+        match judge.ask(question) {
+            Ok(permitting) => rules.extend(permitting),
+            Err(Refusal::Hold(hold)) => holds.push(hold),
+            Err(Refusal::Denial(denial)) if denial.rule().as_str() == built_in::DEFAULT_DENY => {
+                unpermitted.get_or_insert(denial);
+            }
+            Err(denial) => return Err(denial),
+        }
+    }
+    if let Some(denial) = unpermitted {
+        return Err(Refusal::Denial(denial));
+    }
+    match Hold::all(holds) {
+        Some(hold) => Err(Refusal::Hold(hold)),
+        None => Ok(rules.into_iter().collect()),
+    }
+}
+
+/// A column that would end up where its mask does not follow it.
+fn masked_source(statement: &Statement, plan: &Plan) -> Option<String> {
+    let in_table = plan.guards.iter().find(|guard| guard.masked);
+    if let Some(guard) = in_table {
+        return Some(format!("{}.{}", table_id(&guard.table), guard.tagged.pattern.column_part()));
+    }
+    let read = statement.containers.iter().filter(|used| used.access == Access::Read);
+    let may_hold = |tagged: &TaggedPattern, container: &Container| match container {
+        Container::Database(database) => tagged.pattern.may_be_in_schema(Some(database), None),
+        Container::Schema { database, schema } => {
+            tagged.pattern.may_be_in_schema(database.as_ref(), schema.as_ref())
+        }
+    };
+    let in_container = read
+        .flat_map(|used| plan.everywhere.iter().filter(|tagged| may_hold(tagged, &used.container)))
+        .next();
+    let anywhere = plan.everywhere.first().filter(|_| plan.reads_more);
+    in_container.or(anywhere).map(|tagged| tagged.pattern.as_str().to_owned())
+}
+
+fn copies_masked(column: &str) -> Refusal {
+    let reason = format!("it would put {}, which is masked, where no mask reaches it", shown(column));
+    Refusal::Denial(Denial::built_in(built_in::COPIES_MASKED, reason))
+}

@@ -1,0 +1,167 @@
+//! One question to the rules, and what their answer means.
+
+use cedar_policy::{
+    Context, Decision, Entities, Entity, EntityUid, PolicySet, Request, Response, RestrictedExpression,
+};
+use identity::{Assurance, Principal};
+use model::RuleId;
+
+use crate::{
+    Denial, Hold, Policies,
+    compile::Sets,
+    decision::{Judged, Refusal, built_in},
+};
+
+/// The longest name shown to people, in characters: names are data of whoever wrote the statement.
+const SHOWN_CHARS_MAX: usize = 160;
+
+/// Everything that stays the same while one statement, login or exchange is judged.
+pub(crate) struct Judge<'a> {
+    policies: &'a Policies,
+    principal: &'a Principal,
+    uid: EntityUid,
+    entities: Entities,
+    context: Context,
+}
+
+/// What is asked, for the engine and for people.
+pub(crate) struct Question<'q> {
+    pub(crate) action: &'q EntityUid,
+    pub(crate) resource: EntityUid,
+    /// `DROP on table ANALYTICS.PUBLIC.CUSTOMERS`.
+    pub(crate) words: String,
+}
+
+/// Why nothing could be asked.
+pub(crate) fn not_judged(what: &str) -> Refusal {
+    Refusal::Denial(Denial::built_in(built_in::NOT_JUDGED, format!("it could not be judged: {what}")))
+}
+
+impl<'a> Judge<'a> {
+    pub(crate) fn new(
+        policies: &'a Policies,
+        principal: &'a Principal,
+        uid: EntityUid,
+        entities: Vec<Entity>,
+        context: Vec<(&'static str, RestrictedExpression)>,
+    ) -> Judged<Self> {
+        // With the schema come the actions and their groups.
+        let entities = Entities::from_entities(entities, Some(&policies.schema))
+            .map_err(|_| not_judged("its objects do not fit the schema"))?;
+        let context = Context::from_pairs(context.into_iter().map(|(name, value)| (name.to_owned(), value)))
+            .map_err(|_| not_judged("its context does not fit the schema"))?;
+        Ok(Self { policies, principal, uid, entities, context })
+    }
+
+    /// Asks. The answer is the rules that permit, or who refuses and why.
+    pub(crate) fn ask(&self, question: &Question<'_>) -> Judged<Vec<RuleId>> {
+        let request = Request::new(
+            self.uid.clone(),
+            question.action.clone(),
+            question.resource.clone(),
+            self.context.clone(),
+            Some(&self.policies.schema),
+        )
+        .map_err(|_| not_judged("it does not fit the schema"))?;
+        let sets = self.policies.sets(self.principal.assurance());
+        let response = self.evaluate(&request, &sets.all)?;
+        let rules = ids(&response);
+        match (response.decision(), rules.split_first()) {
+            (Decision::Allow, _) => Ok(rules),
+            (Decision::Deny, None) => Err(self.unpermitted(question, &request)),
+            (Decision::Deny, Some((first, _))) => {
+                Err(self.forbidden(question, &request, sets, first, &rules))
+            }
+        }
+    }
+
+    /// Whether it is permitted, for questions nobody waits on.
+    pub(crate) fn allows(&self, action: &EntityUid, resource: EntityUid) -> bool {
+        self.ask(&Question { action, resource, words: String::new() }).is_ok()
+    }
+
+    /// A rule that fails refuses: the engine would leave it out, and a forbid left out permits.
+    fn evaluate(&self, request: &Request, set: &PolicySet) -> Judged<Response> {
+        let response = self.policies.authorizer.is_authorized(request, set, &self.entities);
+        let failed = response.diagnostics().errors().next().map(|error| match error {
+            cedar_policy::AuthorizationError::PolicyEvaluationError(error) => error.policy_id().to_string(),
+        });
+        match failed {
+            None => Ok(response),
+            Some(rule) => Err(Refusal::Denial(Denial::new(
+                format!("rule {rule} could not be evaluated, so nothing it might forbid is permitted"),
+                RuleId::new(rule),
+                [RuleId::new(built_in::NOT_JUDGED)],
+            ))),
+        }
+    }
+
+    fn unpermitted(&self, question: &Question<'_>, request: &Request) -> Refusal {
+        let mut reason = format!("no rule permits {} for {}", question.words, self.who());
+        let missed_only_assurance = self.principal.assurance() != Assurance::Verified
+            && self
+                .evaluate(request, &self.policies.sets(Assurance::Verified).all)
+                .is_ok_and(|response| response.decision() == Decision::Allow);
+        if missed_only_assurance {
+            let assurance = self.principal.assurance();
+            reason.push_str(&format!("; one does for verified jobs, but this one's identity is {assurance}"));
+        }
+        Refusal::Denial(Denial::built_in(built_in::DEFAULT_DENY, reason))
+    }
+
+    fn forbidden(
+        &self,
+        question: &Question<'_>,
+        request: &Request,
+        sets: &Sets,
+        first: &RuleId,
+        rules: &[RuleId],
+    ) -> Refusal {
+        let lifted = sets.lifted.as_ref().map(|set| self.evaluate(request, set));
+        let can_be_lifted = matches!(&lifted, Some(Ok(response)) if response.decision() == Decision::Allow);
+        // Among several the one to tell of is one that nobody can lift.
+        let approver =
+            |rule: &RuleId| self.policies.rules.get(rule.as_str()).and_then(|rule| rule.approve.clone());
+        let told = rules.iter().find(|rule| approver(rule).is_none()).unwrap_or(first);
+        let reason = self
+            .policies
+            .rules
+            .get(told.as_str())
+            .and_then(|rule| rule.reason.clone())
+            .unwrap_or_else(|| format!("a rule forbids {} for {}", question.words, self.who()));
+        let others = rules.iter().filter(|rule| *rule != told).cloned();
+        let denial = Denial::new(reason, told.clone(), others);
+        if can_be_lifted {
+            let mut approvers: Vec<String> = rules.iter().filter_map(approver).collect();
+            approvers.sort();
+            approvers.dedup();
+            Refusal::Hold(Hold::new(denial, approvers))
+        } else {
+            Refusal::Denial(denial)
+        }
+    }
+
+    fn who(&self) -> String {
+        match self.principal.reason() {
+            Some(reason) => format!("a client without identity ({reason})"),
+            None => shown(&self.principal.id()),
+        }
+    }
+}
+
+fn ids(response: &Response) -> Vec<RuleId> {
+    let mut ids: Vec<RuleId> =
+        response.diagnostics().reason().map(|id| RuleId::new(id.to_string())).collect();
+    ids.sort();
+    ids
+}
+
+/// A name as a person may see it: bounded, and without characters that would break a line or a terminal.
+pub(crate) fn shown(name: &str) -> String {
+    let mut shown: String =
+        name.chars().take(SHOWN_CHARS_MAX).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+    if name.chars().nth(SHOWN_CHARS_MAX).is_some() {
+        shown.push('…');
+    }
+    shown
+}

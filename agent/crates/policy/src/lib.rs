@@ -1,0 +1,52 @@
+//! The judge: may this principal do that, and what is owed for it.
+//!
+//! Owns: policies, classification, every decision, and the masks that a permitted statement owes.
+//! May touch: identity, masking, model, sql.
+//! Never: I/O, clocks, or a row without a clearance.
+//!
+//! A [`Permit`] carries the text that was judged, and is made by [`Policies::statement`] alone:
+//!
+//! ```compile_fail,E0451
+//! let forged = policy::Permit { text: todo!(), query_id: todo!(), clearance: todo!(), verdict: todo!() };
+//! ```
+//!
+//! A [`Clearance`] comes out of a permit, and is used once:
+//!
+//! ```compile_fail,E0451
+//! let forged = policy::Clearance { query_id: todo!(), plan: todo!(), mode: todo!() };
+//! ```
+//!
+//! ```compile_fail,E0382
+//! fn twice(clearance: policy::Clearance, a: model::ResultSet, b: model::ResultSet) {
+//!     let _first = clearance.clear(a);
+//!     let _second = clearance.clear(b);
+//! }
+//! ```
+//!
+//! [`Cleared`] rows come out of a clearance:
+//!
+//! ```compile_fail,E0451
+//! let forged = policy::Cleared { result: todo!(), masked: todo!(), rows: todo!() };
+//! ```
+
+mod ask;
+mod classification;
+mod clearance;
+mod compile;
+mod decide;
+mod decision;
+mod entities;
+mod judge;
+mod pattern;
+mod plan;
+mod problem;
+pub mod starter;
+#[cfg(test)]
+mod tests;
+
+pub use ask::{EndpointAsk, LoginAsk, StatementAsk};
+pub use classification::Classification;
+pub use clearance::{ClearError, Clearance, Cleared, MaskedColumn};
+pub use compile::{Policies, PolicyFile};
+pub use decision::{Decision, Denial, EndpointPermit, Hold, LoginPermit, Permit};
+pub use problem::{Place, PolicyError, Problem};

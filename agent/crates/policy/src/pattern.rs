@@ -1,0 +1,166 @@
+//! Patterns of column names: `ANALYTICS.*.CUSTOMERS.SSN`.
+//!
+//! They match without regard to case, which can only match too much: whether a quoted name folds depends on a session
+//! parameter, and a result's own column names are not always folded.
+
+use model::{Ident, TableName};
+
+/// A pattern of four parts, each with any number of `*`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ColumnPattern {
+    database: Glob,
+    schema: Glob,
+    table: Glob,
+    column: Glob,
+    written: String,
+}
+
+impl ColumnPattern {
+    /// Parses `DB.SCHEMA.TABLE.COLUMN`. A part in double quotes may hold dots.
+    pub(crate) fn parse(text: &str) -> Result<Self, &'static str> {
+        let parts = split(text)?;
+        let [database, schema, table, column] = parts.as_slice() else {
+            return Err("a pattern has four parts: DATABASE.SCHEMA.TABLE.COLUMN, each may hold *");
+        };
+        Ok(Self {
+            database: Glob::new(database),
+            schema: Glob::new(schema),
+            table: Glob::new(table),
+            column: Glob::new(column),
+            written: text.to_owned(),
+        })
+    }
+
+    /// Whether a table may have a column of this pattern. A part that is not known may be anything.
+    pub(crate) fn may_be_in(&self, table: &TableName) -> bool {
+        self.may_be_in_schema(table.database.as_ref(), table.schema.as_ref())
+            && self.table.matches(table.name.as_str())
+    }
+
+    /// Whether a schema, or a database if `schema` is `None`, may hold a column of this pattern.
+    pub(crate) fn may_be_in_schema(&self, database: Option<&Ident>, schema: Option<&Ident>) -> bool {
+        let may = |glob: &Glob, part: Option<&Ident>| part.is_none_or(|part| glob.matches(part.as_str()));
+        may(&self.database, database) && may(&self.schema, schema)
+    }
+
+    /// Whether a column of this name may be meant, whatever its table.
+    pub(crate) fn matches_name(&self, name: &str) -> bool {
+        self.column.matches(name)
+    }
+
+    /// The column's part, for a name that stands for all it matches.
+    pub(crate) fn column_part(&self) -> &str {
+        &self.column.0
+    }
+
+    /// The table it names, if its first three parts hold no `*`.
+    pub(crate) fn exact_table(&self) -> Option<TableName> {
+        let exact = |glob: &Glob| (!glob.0.contains('*')).then(|| Ident::exact(glob.0.clone()));
+        Some(TableName {
+            database: Some(exact(&self.database)?),
+            schema: Some(exact(&self.schema)?),
+            name: exact(&self.table)?,
+        })
+    }
+
+    /// As it was written.
+    pub(crate) fn as_str(&self) -> &str {
+        &self.written
+    }
+}
+
+fn split(text: &str) -> Result<Vec<String>, &'static str> {
+    let mut parts = vec![String::new()];
+    let mut quoted = false;
+    for c in text.chars() {
+        match c {
+            '"' => quoted = !quoted,
+            '.' if !quoted => parts.push(String::new()),
+            c => {
+                if let Some(part) = parts.last_mut() {
+                    if quoted { part.push(c) } else { part.extend(c.to_uppercase()) }
+                }
+            }
+        }
+    }
+    if quoted {
+        return Err("a quote in the pattern does not end");
+    }
+    if parts.iter().any(String::is_empty) {
+        return Err("a part of the pattern is empty; write * for any");
+    }
+    Ok(parts)
+}
+
+/// A text in which `*` stands for any characters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Glob(String);
+
+impl Glob {
+    fn new(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+
+    fn matches(&self, text: &str) -> bool {
+        let text = text.to_uppercase();
+        let glob = self.0.to_uppercase();
+        let mut pieces = glob.split('*');
+        let Some(mut rest) = pieces.next().and_then(|first| text.strip_prefix(first)) else {
+            return false;
+        };
+        let Some(last) = pieces.next_back() else {
+            return rest.is_empty();
+        };
+        for piece in pieces {
+            match rest.find(piece) {
+                Some(at) => rest = rest.get(at + piece.len()..).unwrap_or_default(),
+                None => return false,
+            }
+        }
+        rest.ends_with(last)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn globs_match_whole_names_in_any_case() {
+        for (glob, yes, no) in [
+            ("SSN", &["SSN", "ssn"][..], &["SSN2", "XSSN", ""][..]),
+            ("*", &["", "anything"], &[]),
+            ("*MAIL*", &["EMAIL", "mail", "E_MAIL_2"], &["MAI", "MA.IL"]),
+            ("A*B*C", &["ABC", "AxxBxxC", "ABBC"], &["AB", "ACB", "ABCD"]),
+            ("A*A", &["AA", "ABA"], &["A"]),
+        ] {
+            let glob = Glob::new(glob);
+            assert!(yes.iter().all(|text| glob.matches(text)), "{glob:?}");
+            assert!(!no.iter().any(|text| glob.matches(text)), "{glob:?}");
+        }
+    }
+
+    #[test]
+    fn patterns_have_four_parts() {
+        assert!(ColumnPattern::parse("a.\"b.c\".*.d").is_ok());
+        for bad in ["", "a", "a.b.c", "a.b.c.d.e", "a..c.d", "a.b.c.\"d", "a.b.c."] {
+            assert!(ColumnPattern::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_known_may_match() {
+        let pattern = ColumnPattern::parse("D.S.T.C").unwrap();
+        let table = |database: Option<&str>, schema: Option<&str>, name: &str| TableName {
+            database: database.map(Ident::exact),
+            schema: schema.map(Ident::exact),
+            name: Ident::exact(name),
+        };
+        assert!(pattern.may_be_in(&table(Some("D"), Some("s"), "T")));
+        assert!(pattern.may_be_in(&table(None, None, "T")));
+        assert!(!pattern.may_be_in(&table(None, Some("X"), "T")));
+        assert!(!pattern.may_be_in(&table(Some("D"), Some("S"), "U")));
+        assert!(pattern.may_be_in_schema(Some(&Ident::exact("D")), None));
+        assert!(!pattern.may_be_in_schema(Some(&Ident::exact("E")), None));
+    }
+}

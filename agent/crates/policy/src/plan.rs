@@ -1,0 +1,200 @@
+//! Which columns of a result are masked: decided with the statement, applied when the columns are known.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use masking::Mask;
+use model::{ColumnMeta, ColumnName, Ident, TableName};
+use sql::{Output, Outputs, Sources};
+
+use crate::classification::{TaggedPattern, stricter};
+
+/// What is owed for a result.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Plan {
+    /// `None`: the statement shows no rows of any table.
+    pub(crate) outputs: Option<Outputs>,
+    /// Tagged columns of the tables that the statement reads.
+    pub(crate) guards: Vec<Guard>,
+    /// Every pattern that may not be seen unmasked, whatever the statement names.
+    pub(crate) everywhere: Vec<Arc<TaggedPattern>>,
+    /// Whether the statement reads more than the tables it names.
+    pub(crate) reads_more: bool,
+}
+
+/// A tagged column of one table.
+#[derive(Debug, Clone)]
+pub(crate) struct Guard {
+    pub(crate) table: TableName,
+    pub(crate) tagged: Arc<TaggedPattern>,
+    /// Whether it is masked: nothing permits to see it.
+    pub(crate) masked: bool,
+}
+
+/// A mask with the tags it is owed to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Owed {
+    pub(crate) mask: Mask,
+    pub(crate) tags: BTreeSet<String>,
+}
+
+/// What is known of one column of the result.
+enum Known {
+    /// Masked.
+    Owed(Owed),
+    /// A tagged column that may be seen.
+    Free,
+    /// No tag was found by the way the text tells.
+    Untagged,
+}
+
+impl Plan {
+    /// Whether any column of a result could be masked.
+    pub(crate) fn may_mask(&self) -> bool {
+        self.outputs.is_some()
+            && (!self.everywhere.is_empty() || self.guards.iter().any(|guard| guard.masked))
+    }
+
+    /// The mask owed for each column.
+    pub(crate) fn masks(&self, columns: &[ColumnMeta]) -> Vec<Option<Owed>> {
+        let Some(outputs) = &self.outputs else {
+            return vec![None; columns.len()];
+        };
+        let aligned = match outputs {
+            Outputs::Known(outputs) => align(outputs, columns),
+            Outputs::Unknown(_) => None,
+        };
+        let of_column = |(at, column): (usize, &ColumnMeta)| {
+            let known = match aligned.as_ref().and_then(|aligned| aligned.get(at)) {
+                Some(entries) => {
+                    entries.iter().map(|output| self.output(output, column)).fold(Known::Untagged, worse)
+                }
+                None => self.unknown(),
+            };
+            match known {
+                Known::Owed(owed) => Some(owed),
+                Known::Free => None,
+                Known::Untagged => self.by_name(column),
+            }
+        };
+        columns.iter().enumerate().map(of_column).collect()
+    }
+
+    fn output(&self, output: &Output, column: &ColumnMeta) -> Known {
+        match &output.sources {
+            Sources::Nothing => Known::Untagged,
+            Sources::Column(columns) => columns.iter().map(|c| self.column(c)).fold(Known::Untagged, worse),
+            Sources::Derived(columns) => {
+                let worst = columns.iter().map(|c| self.column(c)).fold(Known::Untagged, worse);
+                // What an expression makes of a value cannot be masked in part.
+                match worst {
+                    Known::Owed(owed) => Known::Owed(Owed { mask: Mask::Null, ..owed }),
+                    other => other,
+                }
+            }
+            Sources::Wildcard(tables) => {
+                let name = Ident::exact(column.name.clone());
+                let of_table =
+                    |table: &TableName| self.column(&ColumnName { table: table.clone(), name: name.clone() });
+                tables.iter().map(of_table).fold(Known::Untagged, worse)
+            }
+            Sources::Unknown => self.unknown(),
+        }
+    }
+
+    /// One column of a table: the tags of all patterns that match it count together.
+    fn column(&self, column: &ColumnName) -> Known {
+        let matching: Vec<&Guard> = self
+            .guards
+            .iter()
+            .filter(|guard| {
+                guard.table == column.table && guard.tagged.pattern.matches_name(column.name.as_str())
+            })
+            .collect();
+        match owed(matching.iter().filter(|guard| guard.masked).map(|guard| guard.tagged.as_ref())) {
+            Some(owed) => Known::Owed(owed),
+            None if matching.is_empty() => Known::Untagged,
+            None => Known::Free,
+        }
+    }
+
+    /// A column that may hold anything the statement reads.
+    fn unknown(&self) -> Known {
+        let named = self.guards.iter().filter(|guard| guard.masked).map(|guard| guard.tagged.as_ref());
+        let unnamed = self.everywhere.iter().filter(|_| self.reads_more).map(Arc::as_ref);
+        match owed(named.chain(unnamed)) {
+            Some(owed) => Known::Owed(Owed { mask: Mask::Null, ..owed }),
+            None => Known::Untagged,
+        }
+    }
+
+    /// The second net: what the server calls a column. It catches tagged columns that came by a way the text does not
+    /// tell, such as a view. A source that the server does not name may be any.
+    fn by_name(&self, column: &ColumnMeta) -> Option<Owed> {
+        let part = |text: &str| (!text.is_empty()).then(|| Ident::exact(text));
+        let (database, schema) = (part(&column.database), part(&column.schema));
+        let fits = |tagged: &&Arc<TaggedPattern>| {
+            let pattern = &tagged.pattern;
+            let in_table = match part(&column.table) {
+                Some(name) => {
+                    pattern.may_be_in(&TableName { database: database.clone(), schema: schema.clone(), name })
+                }
+                None => pattern.may_be_in_schema(database.as_ref(), schema.as_ref()),
+            };
+            in_table && pattern.matches_name(&column.name)
+        };
+        owed(self.everywhere.iter().filter(fits).map(Arc::as_ref))
+    }
+}
+
+/// For each column of the result the entries of the select list that it may be; `None` if they do not fit each other.
+fn align<'o>(outputs: &'o [Output], columns: &[ColumnMeta]) -> Option<Vec<Vec<&'o Output>>> {
+    let is_wildcard = |output: &Output| matches!(output.sources, Sources::Wildcard(_));
+    let first = outputs.iter().position(is_wildcard);
+    let last = outputs.iter().rposition(is_wildcard);
+    let (Some(first), Some(last)) = (first, last) else {
+        return (outputs.len() == columns.len()).then(|| outputs.iter().map(|output| vec![output]).collect());
+    };
+    let before = outputs.get(..first)?;
+    let middle = outputs.get(first..=last)?;
+    let after = outputs.get(last + 1..)?;
+    let spread = columns.len().checked_sub(before.len() + after.len())?;
+    let between = columns.get(before.len()..before.len() + spread)?;
+    // With several wildcards nobody here knows where one ends and the next begins.
+    let may_be = |column: &ColumnMeta| -> Vec<&'o Output> {
+        let named = |output: &&Output| {
+            is_wildcard(output)
+                || output.name.as_ref().is_none_or(|name| name.as_str().eq_ignore_ascii_case(&column.name))
+        };
+        middle.iter().filter(named).collect()
+    };
+    let single = |outputs: &'o [Output]| outputs.iter().map(|output| vec![output]);
+    Some(single(before).chain(between.iter().map(may_be)).chain(single(after)).collect())
+}
+
+fn owed<'t>(patterns: impl Iterator<Item = &'t TaggedPattern>) -> Option<Owed> {
+    let mut patterns = patterns.peekable();
+    patterns.peek()?;
+    let (mask, tags) = patterns.fold((None, BTreeSet::new()), |(mask, mut tags), tagged| {
+        tags.extend(tagged.tags.iter().cloned());
+        let mask = match (mask, tagged.mask) {
+            (Some(a), Some(b)) => Some(stricter(a, b)),
+            (a, b) => a.or(b),
+        };
+        (mask, tags)
+    });
+    Some(Owed { mask: mask.unwrap_or(Mask::Null), tags })
+}
+
+fn worse(a: Known, b: Known) -> Known {
+    match (a, b) {
+        (Known::Owed(a), Known::Owed(b)) => Known::Owed(Owed {
+            mask: stricter(a.mask, b.mask),
+            tags: a.tags.into_iter().chain(b.tags).collect(),
+        }),
+        (Known::Owed(owed), _) | (_, Known::Owed(owed)) => Known::Owed(owed),
+        (Known::Free, Known::Free) => Known::Free,
+        // One of two sources may be seen and the other is not known: the name decides.
+        (Known::Free, Known::Untagged) | (Known::Untagged, Known::Free) => Known::Free,
+        (Known::Untagged, Known::Untagged) => Known::Untagged,
+    }
+}

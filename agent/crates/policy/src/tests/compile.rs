@@ -1,0 +1,145 @@
+//! What is wrong with a policy is said with file, line, column and what was meant.
+
+use super::{ALLOW_ALL, READS, compile, file};
+use crate::{Classification, Policies};
+
+/// The errors of a text, one per line.
+fn errors(text: &str) -> String {
+    compile(text).err().map_or_else(|| "fine".to_owned(), |error| error.to_string())
+}
+
+#[test]
+fn good_policies_compile() {
+    assert_eq!(errors(READS), "fine");
+    assert_eq!(errors(ALLOW_ALL), "fine");
+    assert_eq!(errors(""), "fine");
+    assert_eq!(errors("// nothing but a comment; really\n"), "fine");
+    let rules = [READS, ALLOW_ALL].join("\n");
+    assert_eq!(super::policies(&rules).rule_ids().collect::<Vec<_>>(), ["allow-all", "etl-reads"]);
+}
+
+#[test]
+fn the_examples_of_the_design_compile() {
+    assert_eq!(
+        errors(
+            r#"
+@id("etl-reads")
+permit (principal in Group::"data-eng", action in Action::"read", resource in Database::"ANALYTICS");
+
+@id("pii-needs-a-human") @approve("security-oncall") @reason("tables marked pii are read with a second pair of eyes")
+forbid (principal, action in Action::"read", resource) when { resource.tags.contains("pii") };
+
+@id("no-static-credentials") @reason("this credential never expires; the agent lends one that does")
+forbid (principal, action == Action::"login", resource) when { resource.static };
+"#
+        ),
+        "fine"
+    );
+}
+
+#[test]
+fn what_does_not_parse_is_said_with_its_place() {
+    for (text, expected) in [
+        ("@id(\"a\")\npermit (principal, action, resource)", "p.cedar:2:37: unexpected end of input"),
+        ("@id(\"a\")\npermit (principal, action resource);", "p.cedar:2:27: unexpected token `resource`"),
+        ("\n\n  permitt (principal, action, resource);", "p.cedar:3:3: invalid policy effect: permitt"),
+        ("@id(\"a\") permit (principal, action, resource) when { \"abc };", "p.cedar:1:"),
+        ("@id(\"a\") permit (principal == ?principal, action, resource);", "p.cedar:1:"),
+        (
+            "@id(\"a\") @id(\"b\") permit (principal, action, resource);",
+            "p.cedar:1:10: duplicate annotation: @id",
+        ),
+    ] {
+        let found = errors(text);
+        assert!(found.starts_with(expected), "{text}\n  is       {found}\n  expected {expected}");
+    }
+}
+
+#[test]
+fn what_does_not_fit_the_schema_is_said_with_its_place() {
+    for (text, expected) in [
+        (
+            "@id(\"a\")\npermit (principal, action == Action::\"SELEKT\", resource);",
+            "p.cedar:2:30: rule \"a\" does not fit the schema: unrecognized action `Action::\"SELEKT\"` (did you mean `Action::\"SELECT\"`?)",
+        ),
+        (
+            "@id(\"a\")\npermit (principal, action, resource is Tabel);",
+            "p.cedar:2:40: rule \"a\" does not fit the schema: unrecognized entity type `Tabel` (did you mean `Table`?)",
+        ),
+        (
+            "@id(\"a\")\npermit (principal, action, resource)\nwhen { principal.repo == \"acme/etl\" };",
+            "p.cedar:3:8: rule \"a\" does not fit the schema: attribute `repo`",
+        ),
+        (
+            "@id(\"a\")\npermit (principal, action, resource)\nwhen { principal.repository == 1 };",
+            "p.cedar:3:8: rule \"a\" does not fit the schema: the types Long and String are not compatible",
+        ),
+        (
+            "@id(\"a\")\nforbid (principal, action in Action::\"read\", resource is Credential);",
+            "p.cedar:1:1: rule \"a\" does not fit the schema: unable to find an applicable action",
+        ),
+    ] {
+        let found = errors(text);
+        assert!(found.starts_with(expected), "{text}\n  is       {found}\n  expected {expected}");
+    }
+}
+
+#[test]
+fn rules_have_names_and_known_annotations() {
+    let rule = |annotations: &str, effect: &str| {
+        errors(&format!("{annotations}\n{effect} (principal, action, resource);"))
+    };
+    for (annotations, effect, expected) in [
+        ("", "permit", "p.cedar:2:1: this rule has no name; put @id(\"…\") before it"),
+        (
+            "@id(\"\")",
+            "permit",
+            "p.cedar:1:1: \"\" cannot be a rule's name: use up to 64 letters, digits, '-', '_' and '.'",
+        ),
+        ("@id(\"a b\")", "permit", "p.cedar:1:1: \"a b\" cannot be a rule's name"),
+        (
+            "@id(\"default-deny\")",
+            "permit",
+            "p.cedar:1:1: \"default-deny\" cannot be a rule's name: the program uses it itself",
+        ),
+        (
+            "@id(\"a\") @aprove(\"x\")",
+            "forbid",
+            "p.cedar:1:1: rule \"a\" has an annotation @aprove that is not known; known are @id, @reason, @approve and @assurance",
+        ),
+        (
+            "@id(\"a\") @approve(\"x\")",
+            "permit",
+            "p.cedar:1:1: rule \"a\": @approve says who can lift a forbid; this is a permit",
+        ),
+        (
+            "@id(\"a\") @approve(\"\")",
+            "forbid",
+            "p.cedar:1:1: rule \"a\": @approve needs the name of a group",
+        ),
+        (
+            "@id(\"a\") @assurance(\"some\")",
+            "permit",
+            "p.cedar:1:1: rule \"a\": @assurance is \"verified\", \"observed\" or \"none\"",
+        ),
+        (
+            "@id(\"a\") @assurance(\"none\")",
+            "forbid",
+            "p.cedar:1:1: rule \"a\": a forbid counts for everybody; remove @assurance",
+        ),
+        ("@id(\"a\") @reason(\" \")", "forbid", "p.cedar:1:1: rule \"a\": @reason needs a text"),
+    ] {
+        let found = rule(annotations, effect);
+        assert!(found.starts_with(expected), "{annotations}\n  is       {found}\n  expected {expected}");
+    }
+}
+
+#[test]
+fn names_are_unique_across_files_and_all_errors_are_listed() {
+    let other = crate::PolicyFile { name: "q.cedar".to_owned(), text: format!("\n{ALLOW_ALL}") };
+    let error = Policies::compile(&[file(ALLOW_ALL), other], Classification::default()).unwrap_err();
+    assert_eq!(error.to_string(), "q.cedar:2:1: rule \"allow-all\" has the name of the rule at p.cedar:1:1");
+    let two =
+        errors("permit (principal, action, resource);\n@id(\"x\") permit (principal, action, resourc);");
+    assert_eq!(two.lines().count(), 2, "{two}");
+}
