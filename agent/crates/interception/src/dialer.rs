@@ -14,7 +14,12 @@ use tokio::{
     time::timeout,
 };
 
-use crate::{error::MapFault, object::MARKS};
+use crate::{
+    config::Config,
+    error::{Error, MapFault},
+    object::MARKS,
+    pins,
+};
 
 /// Puts marks on sockets, by their descriptors.
 #[derive(Debug, Clone)]
@@ -36,12 +41,23 @@ impl Marker {
 /// Opens connections that the kernel programs let through to guarded addresses. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Dialer {
-    marker: Marker,
+    /// None before there are any programs that look for a mark.
+    marker: Option<Marker>,
 }
 
 impl Dialer {
     pub(crate) fn new(marker: Marker) -> Self {
-        Self { marker }
+        Self { marker: Some(marker) }
+    }
+
+    /// For looking at guarded addresses before an agent has started: past the programs that an earlier agent may have
+    /// left attached at the pins of `cfg`.
+    ///
+    /// # Errors
+    /// When something is pinned there and cannot be read.
+    pub fn before_start(cfg: &Config) -> Result<Self, Error> {
+        let marker = pins::marks(&cfg.pins)?.map(|map| Marker::new(Map::SkStorage(map))).transpose()?;
+        Ok(Self { marker })
     }
 
     /// Connects to `addr`, which may be guarded or not, within `limit`. Small writes are sent at once (`TCP_NODELAY`).
@@ -51,7 +67,9 @@ impl Dialer {
     pub async fn connect(&self, addr: SocketAddr, limit: Duration) -> io::Result<TcpStream> {
         let socket = if addr.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
         // Before the connect: that is when the mark is looked for.
-        self.marker.mark(&socket, Mark::UPSTREAM).map_err(io::Error::other)?;
+        if let Some(marker) = &self.marker {
+            marker.mark(&socket, Mark::UPSTREAM).map_err(io::Error::other)?;
+        }
         let stream = timeout(limit, socket.connect(addr)).await.map_err(|_| io::ErrorKind::TimedOut)??;
         stream.set_nodelay(true)?;
         Ok(stream)

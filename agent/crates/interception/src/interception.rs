@@ -98,6 +98,12 @@ impl Interception {
         Dialer::new(self.marker.clone())
     }
 
+    /// The port on loopback that caught connections are handed to.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.listeners.port()
+    }
+
     /// Every outcome, with how often it was met since the maps were first made.
     ///
     /// # Errors

@@ -49,6 +49,12 @@ impl Listeners {
         Ok(listeners)
     }
 
+    /// The port on `127.0.0.1`.
+    pub(crate) fn port(&self) -> u16 {
+        // A bound socket has an address; 0 would be said of one that is not.
+        self.v4.local_addr().map_or(0, |addr| addr.port())
+    }
+
     /// The next connection that was redirected here. Any other is closed: the programs have counted it.
     pub(crate) async fn accept(&self) -> Result<Intercepted, Error> {
         loop {

@@ -133,6 +133,11 @@ pub fn inspect(pins: &Path) -> Result<Pinned, Error> {
     Ok(pinned)
 }
 
+/// The marks that pinned programs look for, if any are pinned.
+pub(crate) fn marks(pins: &Path) -> Result<Option<MapData>, Error> {
+    open_map(&pins.join(format!("v{LAYOUT}")), object::MARKS)
+}
+
 /// Detaches the programs of an agent that does not run, and removes its maps. Nothing pinned is no error.
 ///
 /// # Errors
