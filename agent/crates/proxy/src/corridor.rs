@@ -1,0 +1,246 @@
+//! The corridor: what it is built of, and how a connection walks through it.
+
+use std::{convert::Infallible, sync::Arc, time::SystemTime};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use identity::Principal;
+use model::{
+    AccountName, ConnectionId, HostName, Mode, OriginalDst, ProcessFacts, QueryId, Secret, Timestamp,
+};
+use snowflake::Exchange;
+use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
+use tracing::{debug, warn};
+use uuid::Uuid;
+
+use crate::{
+    answer::Answer,
+    arrival::Arrival,
+    housekeeping,
+    limits::{EXCHANGE_CHARS_MAX, HEAD_WAIT_MAX, REQUEST_BYTES_MAX},
+    login, plain, query, record,
+    refusal::{Refusal, What},
+    session::{Session, Sessions},
+    upstream::{Dial, Inbound, Upstream},
+};
+
+/// What a corridor is built of.
+pub struct Parts {
+    /// What is done with verdicts.
+    pub mode: Mode,
+    /// The guarded accounts: the host a client may ask for, and the account it stands for.
+    pub accounts: Vec<(HostName, AccountName)>,
+    /// Finds out who is behind a connection.
+    pub workload: workload::Workload,
+    /// Answers the client's TLS handshake.
+    pub terminator: tls::Terminator,
+    /// Verifies Snowflake's certificate.
+    pub originator: Arc<tls::Originator>,
+    /// Opens connections past the agent's own guard.
+    pub dial: Arc<dyn Dial>,
+    /// The judge.
+    pub policies: policy::Policies,
+    /// The record.
+    pub journal: audit::Journal,
+}
+
+/// Everything between a client's connection and Snowflake.
+pub struct Corridor {
+    pub(crate) mode: Mode,
+    pub(crate) accounts: Vec<(HostName, AccountName)>,
+    pub(crate) policies: policy::Policies,
+    pub(crate) journal: audit::Journal,
+    pub(crate) upstream: Upstream,
+    pub(crate) sessions: Sessions,
+    workload: workload::Workload,
+    terminator: tls::Terminator,
+}
+
+/// What is known of one connection; the same for every request on it.
+#[derive(Debug)]
+pub(crate) struct Peer {
+    pub(crate) connection: ConnectionId,
+    pub(crate) destination: OriginalDst,
+    pub(crate) process: ProcessFacts,
+    pub(crate) principal: Arc<Principal>,
+    pub(crate) host: HostName,
+}
+
+impl Peer {
+    /// The job behind the connection, in a form that differs for any two of them.
+    pub(crate) fn job(&self) -> String {
+        let run = |text: Option<&str>| text.unwrap_or("-").to_owned();
+        let (id, attempt) = (run(self.principal.run_id()), run(self.principal.run_attempt()));
+        format!("{} run {id} attempt {attempt}", self.principal.id())
+    }
+}
+
+impl Corridor {
+    /// Builds a corridor.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        Self {
+            mode: parts.mode,
+            accounts: parts.accounts,
+            policies: parts.policies,
+            journal: parts.journal,
+            upstream: Upstream::new(parts.dial, parts.originator),
+            sessions: Sessions::new(),
+            workload: parts.workload,
+            terminator: parts.terminator,
+        }
+    }
+
+    /// How many sessions are alive.
+    #[must_use]
+    pub fn session_count(&self) -> usize {
+        self.sessions.count()
+    }
+
+    /// Serves one connection to its end. Whatever goes wrong is answered, recorded or both; nothing is returned.
+    pub async fn serve(self: Arc<Self>, arrival: Arrival) {
+        if arrival.destination().port() == 80 {
+            return plain::serve(arrival.into_stream()).await;
+        }
+        let (connection, destination) = (arrival.id(), arrival.destination());
+        // The process may be gone in a moment; what is needed of it is read before the client gets an answer.
+        let evidence = self.workload.identify(arrival.owner()).await;
+        let now = Timestamp::from(SystemTime::now());
+        let (principal, terminated) = tokio::join!(
+            self.workload.principal(&evidence, now),
+            self.terminator.accept(arrival.into_stream())
+        );
+        let process = evidence.process().clone();
+        match terminated {
+            Ok(terminated) => {
+                let (stream, host) = terminated.into_parts();
+                let peer = Arc::new(Peer { connection, destination, process, principal, host });
+                self.converse(stream, peer).await;
+            }
+            Err(error) => {
+                warn!(%connection, %destination, pid = process.pid, %error, "a connection was refused");
+                let refused = audit::RefusedConnection {
+                    connection,
+                    destination: destination.to_string(),
+                    server_name: None,
+                    who: Some(record::who(&principal)),
+                    process: Some((&process).into()),
+                    mode: self.mode,
+                    reason: error.to_string(),
+                };
+                if let Err(error) = self.journal.append(refused).await {
+                    warn!(%connection, %error, "a refused connection could not be recorded");
+                }
+            }
+        }
+    }
+
+    /// Answers requests, one after the other, until the client goes.
+    async fn converse(self: Arc<Self>, stream: TlsStream<TcpStream>, peer: Arc<Peer>) {
+        let connection = peer.connection;
+        let service = service_fn(move |request| {
+            let (corridor, peer) = (self.clone(), peer.clone());
+            async move {
+                // In a task of its own: a client that goes away must not stop an exchange between its intent and
+                // its outcome.
+                let exchange = tokio::spawn(async move { corridor.exchange(&peer, request).await });
+                let answer = exchange.await.unwrap_or_else(|_| {
+                    Refusal::Internal.answer(What::Request, QueryId::new(Uuid::new_v4()))
+                });
+                Ok::<Response<Full<Bytes>>, Infallible>(answer.into())
+            }
+        });
+        let served = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_WAIT_MAX)
+            .serve_connection(TokioIo::new(stream), service)
+            .await;
+        if let Err(error) = served {
+            debug!(%connection, %error, "a connection ended early");
+        }
+    }
+
+    /// One request, one answer.
+    async fn exchange(&self, peer: &Peer, request: Request<Incoming>) -> Answer {
+        let (head, body) = request.into_parts();
+        let Ok(body) = Limited::new(body, REQUEST_BYTES_MAX).collect().await else {
+            return Refusal::RequestTooLarge.answer(What::Request, QueryId::new(Uuid::new_v4()));
+        };
+        let inbound =
+            Inbound { method: head.method, uri: head.uri, headers: head.headers, body: body.to_bytes() };
+        let id = QueryId::new(Uuid::new_v4());
+        let exchange = snowflake::classify(&inbound.method, &inbound.uri);
+        let what = match exchange {
+            Exchange::Login { .. } => What::Login,
+            Exchange::Query { .. } => What::Statement,
+            _ => What::Request,
+        };
+        let answered = match exchange {
+            Exchange::Login { .. } => login::login(self, peer, &inbound, id).await,
+            Exchange::Query { request_id } => query::query(self, peer, &inbound, request_id, id).await,
+            Exchange::Telemetry => Ok(Answer::json(snowflake::telemetry::ACCEPTED.to_vec())),
+            Exchange::OcspCache => Ok(Answer::not_found()),
+            Exchange::Heartbeat | Exchange::Abort { .. } => housekeeping::forward(self, peer, &inbound).await,
+            Exchange::Renew => housekeeping::renew(self, peer, &inbound, id).await,
+            Exchange::Close => housekeeping::close(self, peer, &inbound).await,
+            Exchange::Result { .. } => Err(Refusal::UnjudgedExchange("a result that is fetched later")),
+            Exchange::Unknown(unknown) => Err(Refusal::UnknownExchange(unknown)),
+        };
+        match answered {
+            Ok(answer) => answer,
+            Err(refusal) => self.refuse(peer, &inbound, refusal, what, id).await,
+        }
+    }
+
+    /// A request that was refused before it became an exchange: written down, and in observe mode sent on all the same.
+    async fn refuse(
+        &self,
+        peer: &Peer,
+        inbound: &Inbound,
+        refusal: Refusal,
+        what: What,
+        id: QueryId,
+    ) -> Answer {
+        let reason = refusal.sentence(what, id);
+        let exchange = format!("{} {}", inbound.method, inbound.uri.path());
+        warn!(connection = %peer.connection, pid = peer.process.pid, exchange, %refusal, "a request was refused");
+        let refused = audit::RefusedRequest {
+            query: id,
+            connection: peer.connection,
+            destination: peer.destination.to_string(),
+            server_name: peer.host.to_string(),
+            exchange: exchange.chars().take(EXCHANGE_CHARS_MAX).collect(),
+            who: record::who(&peer.principal),
+            process: (&peer.process).into(),
+            mode: self.mode,
+            reason,
+        };
+        if let Err(error) = self.journal.append(refused).await {
+            warn!(connection = %peer.connection, %error, "a refused request could not be recorded");
+            return refusal.answer(what, id);
+        }
+        if self.mode == Mode::Observe && refusal.is_verdict() {
+            return match housekeeping::as_it_came(self, peer, inbound).await {
+                Ok(answer) => answer,
+                Err(refusal) => refusal.answer(what, id),
+            };
+        }
+        refusal.answer(what, id)
+    }
+
+    /// The session of a token, if it is this job's.
+    pub(crate) fn session(&self, peer: &Peer, token: &Secret<String>) -> Result<Arc<Session>, Refusal> {
+        let session = self.sessions.find(token).ok_or(Refusal::UnknownSession)?;
+        let is_theirs = session.job == peer.job() && self.account(&peer.host) == Some(&session.account);
+        if is_theirs { Ok(session) } else { Err(Refusal::OtherJob) }
+    }
+
+    /// The account that the connection's host stands for, if it is a guarded one.
+    pub(crate) fn account(&self, host: &HostName) -> Option<&AccountName> {
+        self.accounts.iter().find(|(guarded, _)| guarded == host).map(|(_, account)| account)
+    }
+}

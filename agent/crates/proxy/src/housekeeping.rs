@@ -1,0 +1,83 @@
+//! Exchanges that ask for no data: they keep a session alive, renew it, or end it. They run on a session of the same
+//! job, and go upstream as they came.
+
+use broker::Lease;
+use model::{QueryId, Secret};
+use snowflake::{RenewReply, RenewRequest, session_token};
+
+use crate::{
+    answer::Answer,
+    corridor::{Corridor, Peer},
+    refusal::{Refusal, What, Withheld},
+    upstream::{Inbound, Reply},
+};
+
+/// A heartbeat, or the abort of a statement: only what the session's own job may ask for.
+pub(crate) async fn forward(corridor: &Corridor, peer: &Peer, inbound: &Inbound) -> Result<Answer, Refusal> {
+    let token = session_token(&inbound.headers)?.ok_or(Refusal::UnknownSession)?;
+    corridor.session(peer, &token)?;
+    let reply = corridor.upstream.keep(&lease(token), peer, inbound).await?;
+    plain(&reply)
+}
+
+/// The end of a session. It is written down whatever Snowflake answers.
+pub(crate) async fn close(corridor: &Corridor, peer: &Peer, inbound: &Inbound) -> Result<Answer, Refusal> {
+    let token = session_token(&inbound.headers)?.ok_or(Refusal::UnknownSession)?;
+    let session = corridor.session(peer, &token)?;
+    let reply = corridor.upstream.keep(&lease(token), peer, inbound).await?;
+    corridor.sessions.forget(session.id);
+    let end = audit::SessionEnd { session: session.id, reason: "the client closed it".to_owned() };
+    corridor.journal.append(end).await?;
+    plain(&reply)
+}
+
+/// New tokens for a session, asked for with its master token. They lead to the same session.
+pub(crate) async fn renew(
+    corridor: &Corridor,
+    peer: &Peer,
+    inbound: &Inbound,
+    id: QueryId,
+) -> Result<Answer, Refusal> {
+    let master = session_token(&inbound.headers)?.ok_or(Refusal::UnknownSession)?;
+    let session = corridor.session(peer, &master)?;
+    let request = RenewRequest::decode(&inbound.json()?)?;
+    if corridor.session(peer, &request.old_token)?.id != session.id {
+        return Err(Refusal::OtherJob);
+    }
+    let reply = corridor.upstream.keep(&lease(master), peer, inbound).await?;
+    let body = reply.plain()?;
+    match RenewReply::decode(&body) {
+        Ok(RenewReply::Success(renewed)) => {
+            corridor.sessions.bind(&renewed.token, session.clone());
+            if let Some(master) = &renewed.master_token {
+                corridor.sessions.bind(master, session);
+            }
+            Ok(Answer::reply(reply.status, reply.headers, body))
+        }
+        Ok(RenewReply::Failure { .. }) => Ok(Answer::reply(reply.status, reply.headers, body)),
+        Err(error) => Ok(Refusal::Withheld(Withheld::Decode(error)).answer(What::Request, id)),
+    }
+}
+
+/// Observe mode's way for what enforce mode would have refused: on as it came, with whatever credential it carries.
+pub(crate) async fn as_it_came(
+    corridor: &Corridor,
+    peer: &Peer,
+    inbound: &Inbound,
+) -> Result<Answer, Refusal> {
+    let authorization =
+        inbound.headers.get(http::header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let lease = Lease::own(authorization.map(|value| Secret::new(value.to_owned())));
+    let reply = corridor.upstream.keep(&lease, peer, inbound).await?;
+    plain(&reply)
+}
+
+/// The lease of the session's own token, in the form that drivers send it.
+pub(crate) fn lease(token: Secret<String>) -> Lease {
+    Lease::own(Some(Secret::new(format!("Snowflake Token=\"{}\"", token.expose()))))
+}
+
+fn plain(reply: &Reply) -> Result<Answer, Refusal> {
+    let body = reply.plain()?;
+    Ok(Answer::reply(reply.status, reply.headers.clone(), body))
+}

@@ -1,0 +1,35 @@
+//! Every bound of the corridor, on one page.
+
+use std::time::Duration;
+
+/// A request body, as sent and after inflating. Snowflake takes statements of 1 MB; binds may be many times that.
+pub(crate) const REQUEST_BYTES_MAX: usize = 64 << 20;
+
+/// A reply body, as sent. Inline rows are a first part of a few megabytes; the rest comes in chunks.
+pub(crate) const REPLY_BYTES_MAX: usize = 256 << 20;
+
+/// Sessions known at one time. Beyond it the one unused for longest is forgotten, and must log in again.
+pub(crate) const SESSIONS_MAX: usize = 10_000;
+
+/// Request ids remembered in a session, to tell a retry from a request that only looks like one.
+pub(crate) const RETRIES_MAX: usize = 1_024;
+
+/// A connection that has sent no complete request head for so long is closed.
+pub(crate) const HEAD_WAIT_MAX: Duration = Duration::from_secs(300);
+
+/// Connecting to Snowflake, TLS included.
+pub(crate) const UPSTREAM_CONNECT_WAIT_MAX: Duration = Duration::from_secs(10);
+
+/// A reply from Snowflake. It answers "still running" after 45 s by itself, so this is generous.
+pub(crate) const UPSTREAM_REPLY_WAIT_MAX: Duration = Duration::from_secs(600);
+
+/// Idle upstream connections kept per host, and for how long. Snowflake closes idle ones after a minute or more.
+pub(crate) const UPSTREAM_IDLE_MAX: usize = 32;
+/// See [`UPSTREAM_IDLE_MAX`].
+pub(crate) const UPSTREAM_IDLE_WAIT_MAX: Duration = Duration::from_secs(30);
+
+/// A request head on port 80.
+pub(crate) const PLAIN_WAIT_MAX: Duration = Duration::from_secs(5);
+
+/// Method and path of a refused request, as the record keeps them.
+pub(crate) const EXCHANGE_CHARS_MAX: usize = 200;

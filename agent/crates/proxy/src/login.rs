@@ -1,0 +1,180 @@
+//! A login, from top to bottom: read, judged, written down, sent, bound to the job.
+
+use std::sync::Arc;
+
+use broker::Lease;
+use model::{AccountName, Ident, QueryId, SessionId};
+use policy::{Decision, LoginAsk};
+use snowflake::{LoginReply, LoginRequest};
+use uuid::Uuid;
+
+use crate::{
+    answer::Answer,
+    corridor::{Corridor, Peer},
+    record,
+    refusal::{Refusal, What, Withheld},
+    session::Session,
+    upstream::{Inbound, Reply, UpstreamError},
+};
+
+/// Answers a login.
+///
+/// # Errors
+/// When nothing was sent upstream.
+pub(crate) async fn login(
+    corridor: &Corridor,
+    peer: &Peer,
+    inbound: &Inbound,
+    id: QueryId,
+) -> Result<Answer, Refusal> {
+    let account = corridor.account(&peer.host).ok_or_else(|| Refusal::NotAnAccount(peer.host.clone()))?;
+    let request = LoginRequest::decode(&inbound.uri, &inbound.json()?)?;
+    if request.account.as_ref().is_some_and(|named| !stands_for(account, named)) {
+        return Err(Refusal::OtherAccount);
+    }
+    if let Some(parameter) = request.session_parameters.name_changing() {
+        return Err(Refusal::NameChanging(parameter));
+    }
+    let session = SessionId::new(Uuid::new_v4());
+    let intent = |verdict| intent(peer, account, &request, session, id, verdict);
+
+    let asked = LoginAsk {
+        principal: &peer.principal,
+        account,
+        user: request.user.as_deref().unwrap_or_default(),
+        role: request.names.role.as_ref().map(Ident::as_str),
+        credential: request.credential.name(),
+        is_static: request.credential.is_static(),
+        client: request.client_app.as_deref().unwrap_or_default(),
+        mode: corridor.mode,
+    };
+    let permit = match corridor.policies.login(&asked) {
+        Decision::Permit(permit) => permit,
+        Decision::Denial(denial) => return refuse(corridor, Refusal::Denied(denial), id, intent).await,
+        Decision::Hold(hold) => return refuse(corridor, Refusal::Held(hold.into_denial()), id, intent).await,
+    };
+    let verdict = record::permitted(corridor.mode, permit.rules(), permit.would_refuse());
+    let receipt = corridor.journal.open(intent(verdict)).await?;
+    // The credential of a login travels in the body, not in a header.
+    let lease = Lease::own(None);
+    let sent = corridor.upstream.log_in(permit, &receipt, &lease, peer, inbound).await;
+    Ok(finish(corridor, peer, account, &request, receipt, sent).await)
+}
+
+/// Whether the account that a login names is the one its host stands for. Drivers leave the region out of it, or put
+/// it in.
+fn stands_for(account: &AccountName, named: &AccountName) -> bool {
+    let first = |name: &AccountName| name.as_str().split('.').next().unwrap_or_default().replace('_', "-");
+    first(account) == first(named)
+}
+
+/// Writes a refused login down, then refuses it. If it cannot be written down, it is refused all the same.
+async fn refuse(
+    corridor: &Corridor,
+    refusal: Refusal,
+    id: QueryId,
+    intent: impl Fn(audit::Verdict) -> audit::Login,
+) -> Result<Answer, Refusal> {
+    let sentence = refusal.sentence(What::Login, id);
+    let verdict = record::refused(corridor.mode, refusal.decision(), refusal.rules(), sentence);
+    corridor.journal.append(intent(verdict)).await?;
+    Ok(refusal.answer(What::Login, id))
+}
+
+/// Takes Snowflake's answer, binds the session, writes the outcome down, and only then answers.
+async fn finish(
+    corridor: &Corridor,
+    peer: &Peer,
+    account: &AccountName,
+    request: &LoginRequest,
+    receipt: audit::Receipt,
+    sent: Result<Reply, UpstreamError>,
+) -> Answer {
+    let (id, session) = (receipt.query_id(), receipt.session_id());
+    let reply = match sent {
+        Ok(reply) => reply,
+        Err(error) => {
+            let refusal = Refusal::Upstream(error);
+            let reason = refusal.to_string();
+            return close(receipt, audit::Lost { reason }, refusal.answer(What::Login, id)).await;
+        }
+    };
+    let decoded =
+        reply.plain().map_err(Withheld::from).and_then(|body| Ok((LoginReply::decode(&body)?, body)));
+    let (outcome, body) = match decoded {
+        Err(withheld) => {
+            let refusal = Refusal::Withheld(withheld);
+            let outcome = audit::Withheld { server_query: None, reason: refusal.to_string() };
+            return close(receipt, outcome, refusal.answer(What::Login, id)).await;
+        }
+        Ok((LoginReply::Success(success), body)) => {
+            let reported = &success.names;
+            let text = |ident: &Option<Ident>| ident.as_ref().map(ToString::to_string);
+            let user = request.user.clone().unwrap_or_default();
+            let bound = Arc::new(Session::new(
+                session,
+                account.clone(),
+                user,
+                peer.job(),
+                reported.clone(),
+                success.fold_quoted,
+            ));
+            corridor.sessions.bind(&success.token, bound.clone());
+            if let Some(master) = &success.master_token {
+                corridor.sessions.bind(master, bound);
+            }
+            let outcome = audit::Outcome::from(audit::LoggedIn {
+                server_session: success.server_session_id.map(|id| id.to_string()),
+                role: text(&reported.role),
+                warehouse: text(&reported.warehouse),
+                database: text(&reported.database),
+                schema: text(&reported.schema),
+            });
+            (outcome, body)
+        }
+        Ok((LoginReply::Failure { code, message }, body)) => {
+            (audit::Failed { server_query: None, code, message: Some(message) }.into(), body)
+        }
+        Ok((LoginReply::Unfinished { next_action }, body)) => {
+            let message = next_action.map(|step| format!("a further step is needed: {step}"));
+            (audit::Failed { server_query: None, code: String::new(), message }.into(), body)
+        }
+    };
+    close(receipt, outcome, Answer::reply(reply.status, reply.headers, body)).await
+}
+
+/// The outcome first, then the answer. An outcome that cannot be written down leaves no answer to give.
+async fn close(receipt: audit::Receipt, outcome: impl Into<audit::Outcome>, answer: Answer) -> Answer {
+    let id = receipt.query_id();
+    match receipt.close(outcome).await {
+        Ok(_) => answer,
+        Err(error) => Refusal::Withheld(Withheld::Unrecorded(error)).answer(What::Login, id),
+    }
+}
+
+fn intent(
+    peer: &Peer,
+    account: &AccountName,
+    request: &LoginRequest,
+    session: SessionId,
+    query: QueryId,
+    verdict: audit::Verdict,
+) -> audit::Login {
+    let client = [&request.client_app, &request.client_version];
+    let client: Vec<&str> = client.into_iter().flatten().map(String::as_str).collect();
+    audit::Login {
+        session,
+        query,
+        connection: peer.connection,
+        destination: peer.destination.to_string(),
+        who: record::who(&peer.principal),
+        process: (&peer.process).into(),
+        account: account.to_string(),
+        user: request.user.clone(),
+        role: request.names.role.as_ref().map(ToString::to_string),
+        warehouse: request.names.warehouse.as_ref().map(ToString::to_string),
+        credential: request.credential.name().to_owned(),
+        client: (!client.is_empty()).then(|| client.join(" ")),
+        verdict,
+    }
+}

@@ -1,0 +1,79 @@
+//! The corridor's findings in the record's own words. One place, so that nothing is told in two ways.
+
+use audit::{Assurance, Decision, MaskedColumn, TableUse, Verdict, Who};
+use identity::Principal;
+use model::{Mode, RuleId};
+use policy::Denial;
+
+/// Who is asking.
+pub(crate) fn who(principal: &Principal) -> Who {
+    let own = |text: Option<&str>| text.map(str::to_owned);
+    Who {
+        principal: principal.id(),
+        assurance: match principal.assurance() {
+            identity::Assurance::Verified => Assurance::Verified,
+            identity::Assurance::Observed => Assurance::Observed,
+            identity::Assurance::None => Assurance::None,
+        },
+        provider: principal.provider().map(|provider| provider.as_str().to_owned()),
+        repository: own(principal.repository()),
+        r#ref: own(principal.git_ref()),
+        workflow: own(principal.workflow()),
+        job: own(principal.job()),
+        run_id: own(principal.run_id()),
+        run_attempt: own(principal.run_attempt()),
+        actor: own(principal.actor()),
+        environment: own(principal.environment()),
+        reason: principal.reason().map(ToString::to_string),
+    }
+}
+
+/// A verdict that lets something happen, perhaps only because the mode is to observe.
+pub(crate) fn permitted(mode: Mode, rules: &[RuleId], would_refuse: Option<&Denial>) -> Verdict {
+    Verdict {
+        decision: Decision::Permitted,
+        rules: names(rules),
+        reason: None,
+        mode,
+        would_refuse: would_refuse.map(ToString::to_string),
+    }
+}
+
+/// A verdict that lets nothing happen. `reason` is the sentence that the client is shown.
+pub(crate) fn refused(mode: Mode, decision: Decision, rules: &[RuleId], reason: String) -> Verdict {
+    Verdict { decision, rules: names(rules), reason: Some(reason), mode, would_refuse: None }
+}
+
+/// The tables of a statement; none when it was not understood.
+pub(crate) fn tables(facts: &sql::Facts) -> Vec<TableUse> {
+    let tables = facts.statement().map(|statement| statement.tables.as_slice()).unwrap_or_default();
+    tables
+        .iter()
+        .map(|used| TableUse { table: used.table.to_string(), access: used.access.as_str().to_owned() })
+        .collect()
+}
+
+/// The class of a statement, by its action's name; of what was not understood, the words it begins with.
+pub(crate) fn class(facts: &sql::Facts) -> String {
+    match facts.statement() {
+        Ok(statement) => statement.class.action().to_owned(),
+        Err(_) => format!("opaque: {}", facts.verb()),
+    }
+}
+
+/// The columns that were masked.
+pub(crate) fn masked(columns: &[policy::MaskedColumn]) -> Vec<MaskedColumn> {
+    columns
+        .iter()
+        .map(|column| MaskedColumn {
+            name: column.name.clone(),
+            tags: column.tags.clone(),
+            mask: column.mask.to_string(),
+            cells: column.cells,
+        })
+        .collect()
+}
+
+fn names(rules: &[RuleId]) -> Vec<String> {
+    rules.iter().map(ToString::to_string).collect()
+}

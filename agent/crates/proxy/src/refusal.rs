@@ -1,0 +1,171 @@
+//! Every reason why a client does not get what it asked for, and what it is told instead.
+//!
+//! Whatever it is, the answer is HTTP 200 in Snowflake's own error shape: an HTTP error status would lose the sentence,
+//! and some drivers would send the request again without end (protocol part 2.7).
+
+use std::time::SystemTime;
+
+use audit::Decision;
+use model::{HostName, QueryId, RuleId, Timestamp};
+use snowflake::{AuthorizationError, RequestError, Unknown, codec::CodecError};
+
+use crate::{answer::Answer, limits::REQUEST_BYTES_MAX, upstream::UpstreamError};
+
+/// A request that ends here.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Refusal {
+    /// The policy does not permit it.
+    #[error("{0}")]
+    Denied(policy::Denial),
+    /// The policy asks for a person.
+    #[error("{0}")]
+    Held(policy::Denial),
+    /// A door that nobody watches.
+    #[error("{} is not an exchange that Snowfence knows, so it cannot be judged", .0.request)]
+    UnknownExchange(Unknown),
+    /// Known, and not judged by this version.
+    #[error("{0} is not judged by this version of Snowfence")]
+    UnjudgedExchange(&'static str),
+    /// A name that leads to a guarded address, and is no account of the configuration.
+    #[error("{0} is not an account that this host may reach; the operator names accounts in guard.accounts")]
+    NotAnAccount(HostName),
+    #[error("the request is longer than {} MiB", REQUEST_BYTES_MAX >> 20)]
+    RequestTooLarge,
+    #[error("{0}")]
+    Encoding(#[from] CodecError),
+    #[error("{0}")]
+    Request(#[from] RequestError),
+    #[error("{0}")]
+    Authorization(#[from] AuthorizationError),
+    #[error("it belongs to no session that Snowfence knows; log in again")]
+    UnknownSession,
+    #[error("its session belongs to another job")]
+    OtherJob,
+    /// The login names another account than the host does.
+    #[error("it names another account than the host it was sent to")]
+    OtherAccount,
+    #[error("it sets {0}, which changes what names in statements mean; leave it at its default")]
+    NameChanging(&'static str),
+    #[error("it executes a statement that was described earlier; send the statement itself")]
+    DescribedEarlier,
+    #[error("it repeats the id of an earlier request, with something else in it")]
+    NotARetry,
+    #[error("it cannot be recorded: {0}")]
+    Unrecorded(#[from] audit::Error),
+    #[error("{0}")]
+    Upstream(#[from] UpstreamError),
+    /// The answer is there and must not be passed on.
+    #[error("{0}")]
+    Withheld(Withheld),
+    /// A bug of ours. The exchange's intent, if there was one, is closed as lost.
+    #[error("Snowfence failed; its log on the host says more")]
+    Internal,
+}
+
+/// Why an answer of Snowflake's is not passed on.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Withheld {
+    #[error("Snowflake's answer was not understood: {0}")]
+    Decode(#[from] snowflake::DecodeError),
+    #[error("Snowflake's answer was not understood: {0}")]
+    Encoding(#[from] CodecError),
+    #[error("the masks could not be applied: {0}")]
+    Clear(#[from] policy::ClearError),
+    #[error("the masked rows could not be put back: {0}")]
+    Encode(#[from] snowflake::EncodeError),
+    #[error("columns must be masked, and the result is too large to come inline; ask for fewer rows")]
+    Chunks,
+    #[error(
+        "the statement is still running, and results that are fetched later are not masked by this version"
+    )]
+    Running,
+    #[error("columns must be masked, and Snowflake's answer leads to data elsewhere")]
+    Elsewhere,
+    #[error("Snowflake's answer has other rows than it says")]
+    Short,
+    #[error("{0}")]
+    Unrecorded(audit::Error),
+}
+
+/// What was refused, as the sentence names it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum What {
+    Login,
+    Statement,
+    Request,
+}
+
+impl Refusal {
+    /// The sentence that the client is shown and the record keeps.
+    pub(crate) fn sentence(&self, what: What, id: QueryId) -> String {
+        let what = match what {
+            What::Login => "login",
+            What::Statement => "statement",
+            What::Request => "request",
+        };
+        match self.rules() {
+            [] => format!("Snowfence refused this {what}: {self} (request {id})"),
+            [rule, ..] => format!("Snowfence refused this {what}: {self} (rule {rule}, request {id})"),
+        }
+    }
+
+    /// The answer to whatever was asked.
+    pub(crate) fn answer(&self, what: What, id: QueryId) -> Answer {
+        let sentence = self.sentence(what, id);
+        match (what, self) {
+            (What::Login, _) => Answer::json(snowflake::refusal::login(&sentence)),
+            (_, Self::UnknownExchange(Unknown { is_api: true, .. })) => {
+                let now = Timestamp::from(SystemTime::now());
+                Answer::unprocessable(snowflake::refusal::sql_api(&sentence, id, now))
+            }
+            _ if self.is_failure() => Answer::json(snowflake::refusal::unavailable(&sentence, id)),
+            _ => Answer::json(snowflake::refusal::statement(&sentence, id)),
+        }
+    }
+
+    /// The rules that decided, where rules did.
+    pub(crate) fn rules(&self) -> &[RuleId] {
+        match self {
+            Self::Denied(denial) | Self::Held(denial) => denial.rules(),
+            _ => &[],
+        }
+    }
+
+    /// The word for the record.
+    pub(crate) fn decision(&self) -> Decision {
+        match self {
+            Self::Held(_) => Decision::Held,
+            _ => Decision::Refused,
+        }
+    }
+
+    /// Whether it says nothing about the request: somebody else, or the agent itself, is at fault.
+    fn is_failure(&self) -> bool {
+        matches!(self, Self::Unrecorded(_) | Self::Upstream(_) | Self::Internal)
+    }
+
+    /// Whether it is a verdict on the request, which is only recorded in observe mode, or a failure, which stands.
+    pub(crate) fn is_verdict(&self) -> bool {
+        match self {
+            Self::Denied(_)
+            | Self::Held(_)
+            | Self::UnknownExchange(_)
+            | Self::UnjudgedExchange(_)
+            | Self::Request(_)
+            | Self::Authorization(_)
+            | Self::UnknownSession
+            | Self::OtherJob
+            | Self::OtherAccount
+            | Self::NameChanging(_)
+            | Self::DescribedEarlier
+            | Self::NotARetry
+            | Self::Encoding(_) => true,
+            Self::NotAnAccount(_)
+            | Self::RequestTooLarge
+            | Self::Unrecorded(_)
+            | Self::Upstream(_)
+            | Self::Withheld(_)
+            | Self::Internal => false,
+        }
+    }
+}
