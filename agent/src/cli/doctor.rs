@@ -1,0 +1,170 @@
+//! `snowfence doctor`: look at everything, change nothing, and name the fix for each thing that is not right.
+
+use std::{path::Path, sync::Arc, time::SystemTime};
+
+use anyhow::{Context, Result};
+use model::HostName;
+use serde::Serialize;
+use tls::Originator;
+
+use super::{Failure, Outcome};
+use crate::{config::Config, guarded::Guarded, output::Output, wire};
+
+/// One thing that was looked at.
+#[derive(Debug, Serialize)]
+struct Finding {
+    what: String,
+    good: bool,
+    /// What was found.
+    found: String,
+    /// What mends it, when it is not good.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fix: Option<String>,
+}
+
+/// Runs the verb. Anything that is not right makes the exit code 1; a configuration that cannot be read, 2.
+pub(crate) fn run(config: &Path, output: Output) -> Outcome {
+    let config = Config::load(config).map_err(Failure::Input)?;
+    let mut findings = kernel(&config);
+    findings.push(policy(&config));
+    findings.extend(trust(&config));
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("the asynchronous runtime cannot start")?;
+    findings.extend(runtime.block_on(network(&config)));
+    findings.push(record(&config));
+    output.print(&findings, |findings| people(findings))?;
+    if findings.iter().all(|finding| finding.good) { Ok(()) } else { Err(Failure::Reported) }
+}
+
+fn kernel(config: &Config) -> Vec<Finding> {
+    let checks = interception::preflight(&config.interception);
+    checks
+        .into_iter()
+        .map(|check| match check.outcome {
+            Ok(detail) => good(check.name, detail),
+            Err(problem) => bad(check.name, problem.problem, problem.fix),
+        })
+        .collect()
+}
+
+fn policy(config: &Config) -> Finding {
+    match wire::policies(config) {
+        Ok((_, 0)) => {
+            bad("policy", "there is no rule, so everything is refused", "write one; see docs/using.md")
+        }
+        Ok((_, files)) => good("policy", format!("{files} files in {}", config.policy.display())),
+        Err(error) => {
+            bad("policy", format!("{error:#}"), "mend the file it names; `snowfence init` writes a starter")
+        }
+    }
+}
+
+fn trust(config: &Config) -> Vec<Finding> {
+    let authority = match wire::authority(config) {
+        Ok(authority) => authority,
+        Err(error) => return vec![bad("CA", format!("{error:#}"), "run `snowfence init`")],
+    };
+    let left = authority.valid_until().duration_since(SystemTime::now()).unwrap_or_default();
+    let days = left.as_secs() / 86_400;
+    let mut findings = vec![if days < 30 {
+        bad(
+            "CA",
+            format!("its root ends in {days} days"),
+            "make a new one: `snowfence trust remove`, then `init`",
+        )
+    } else {
+        good("CA", format!("root valid for {days} days"))
+    }];
+    match super::trust::survey(config, &authority) {
+        Ok(stores) => findings.extend(stores.into_iter().map(|store| {
+            let what = format!("trust: {}", store.name);
+            match store.fix {
+                None => good(what, store.found),
+                Some(fix) => bad(what, store.found, fix),
+            }
+        })),
+        Err(error) => findings.push(bad("trust", format!("{error:#}"), "run `snowfence trust install`")),
+    }
+    findings
+}
+
+async fn network(config: &Config) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    // Our own root is trusted by jobs, never for Snowflake. Without a CA there is none to leave out.
+    let own = wire::authority(config).ok();
+    let own = own.as_ref().map(|authority| authority.root_der());
+    let originator = match Originator::new(&config.extra_roots, own) {
+        Ok(originator) => Arc::new(originator),
+        Err(error) => {
+            return vec![bad("upstream trust", error.to_string(), "install the package ca-certificates")];
+        }
+    };
+    for host in &config.accounts {
+        let what = format!("upstream {host}");
+        let fix = "check DNS, the route and any proxy between this host and Snowflake";
+        findings.push(match upstream(config, host, &originator).await {
+            Ok(addresses) => good(what, format!("reached and verified at {addresses}")),
+            Err(error) => bad(what, format!("{error:#}"), fix),
+        });
+    }
+    findings.push(match wire::workload(config, &originator) {
+        Ok(workload) => match workload.keys().await {
+            Ok(_) => good("issuer", format!("keys of {} fetched", config.github.issuer)),
+            Err(error) => bad(
+                "issuer",
+                error.to_string(),
+                "check that the issuer can be reached; jobs are not verified without it",
+            ),
+        },
+        Err(error) => bad("issuer", format!("{error:#}"), "mend [identity.github] and [workload]"),
+    });
+    findings
+}
+
+async fn upstream(config: &Config, host: &HostName, originator: &Originator) -> Result<String> {
+    let guarded = Guarded::resolve(std::slice::from_ref(host)).await?;
+    wire::probe_host(config, host, &guarded, originator).await?;
+    let addresses: Vec<String> = guarded.of(host).iter().map(ToString::to_string).collect();
+    Ok(addresses.join(", "))
+}
+
+fn record(config: &Config) -> Finding {
+    let dir = config.record_dir();
+    if !dir.is_dir() {
+        return good("record", format!("{} is made at the first start", dir.display()));
+    }
+    let fix = "keep the folder as it is for whoever investigates; move it away to begin a new record";
+    match audit::read::sessions(&dir) {
+        Ok(listing) => match listing.damage {
+            None => good("record", format!("{} sessions in {}", listing.sessions.len(), dir.display())),
+            Some(damage) => bad("record", damage.to_string(), fix),
+        },
+        Err(error) => bad("record", error.to_string(), "check the permissions of the folder"),
+    }
+}
+
+fn good(what: impl Into<String>, found: impl Into<String>) -> Finding {
+    Finding { what: what.into(), good: true, found: found.into(), fix: None }
+}
+
+fn bad(what: impl Into<String>, found: impl Into<String>, fix: impl Into<String>) -> Finding {
+    Finding { what: what.into(), good: false, found: found.into(), fix: Some(fix.into()) }
+}
+
+fn people(findings: &[Finding]) -> String {
+    let mut text = String::new();
+    for finding in findings {
+        text.push_str(&format!(
+            "{}  {}: {}\n",
+            if finding.good { "ok  " } else { "FAIL" },
+            finding.what,
+            finding.found
+        ));
+        if let Some(fix) = &finding.fix {
+            text.push_str(&format!("      fix: {fix}\n"));
+        }
+    }
+    text
+}

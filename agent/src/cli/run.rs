@@ -1,0 +1,171 @@
+//! `snowfence run`: the daemon.
+//!
+//! The order is the point. Everything that can be wrong with the input is looked at before anything on the host is
+//! changed; the kernel programs come last, when there is an agent that can answer what they hand over.
+
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
+
+use anyhow::{Context, Result};
+use model::{ConnectionId, Mode};
+use proxy::Corridor;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::Semaphore,
+    time::{Instant, MissedTickBehavior, interval_at, timeout},
+};
+use tracing::{error, info, warn};
+
+use super::{Failure, Outcome};
+use crate::{
+    config::Config,
+    control,
+    guarded::Guarded,
+    status::Reporter,
+    telemetry,
+    wire::{self, Built},
+};
+
+/// Connections served at one time. Each costs a few hundred KiB at most; beyond it clients wait in the listen queue.
+const CONNECTIONS_MAX: usize = 4096;
+
+/// How long exchanges under way may take to end after the agent was told to stop.
+const DRAIN_WAIT_MAX: Duration = Duration::from_secs(20);
+
+/// Runs until SIGTERM or SIGINT.
+pub(crate) fn run(config: &Path) -> Outcome {
+    telemetry::start();
+    let config = Config::load(config).map_err(Failure::Input)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("the asynchronous runtime cannot start")?;
+    runtime.block_on(async {
+        let built = wire::build(&config).await.map_err(Failure::Input)?;
+        guard(&config, built).await.map_err(Failure::Failed)
+    })
+}
+
+async fn guard(config: &Config, built: Built) -> Result<()> {
+    let Built { interception, corridor, journal, guarded, policies } = built;
+    let interception = Arc::new(interception);
+    let reporter = Reporter::new(
+        config,
+        policies,
+        interception.clone(),
+        corridor.clone(),
+        journal.clone(),
+        guarded.clone(),
+    );
+    control::serve(&config.control_socket(), Arc::new(move || reporter.json()))?;
+    let refresh = tokio::spawn(keep_guarding(config.refresh, guarded, interception.clone()));
+
+    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be caught")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be caught")?;
+    announce(config.mode);
+    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let reason = tokio::select! {
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+        error = accept(&interception, &corridor, &places) => {
+            error!(%error, "no connections can be accepted any more");
+            journal.stop("no connections can be accepted any more").await.context("the end cannot be recorded")?;
+            return Err(error.into());
+        }
+    };
+    refresh.abort();
+    info!(reason, "stopping; guarded connections are refused from now on");
+    notify(&[sd_notify::NotifyState::Stopping]);
+    drain(&places).await;
+    journal.stop(reason).await.context("the end cannot be recorded")?;
+    Ok(())
+}
+
+/// Accepts for ever; returns only the error that ends it.
+async fn accept(
+    interception: &interception::Interception,
+    corridor: &Arc<Corridor>,
+    places: &Arc<Semaphore>,
+) -> interception::Error {
+    let connections = Connections::new();
+    loop {
+        let Ok(place) = places.clone().acquire_owned().await else { std::future::pending().await };
+        match interception.accept().await {
+            Ok(intercepted) => {
+                let arrival = wire::arrival(connections.next(), intercepted);
+                let corridor = corridor.clone();
+                tokio::spawn(async move {
+                    corridor.serve(arrival).await;
+                    drop(place);
+                });
+            }
+            Err(error) => return error,
+        }
+    }
+}
+
+/// Waits for the exchanges under way, for a while.
+async fn drain(places: &Semaphore) {
+    let all = u32::try_from(CONNECTIONS_MAX).unwrap_or(u32::MAX);
+    if timeout(DRAIN_WAIT_MAX, places.acquire_many(all)).await.is_err() {
+        let open = CONNECTIONS_MAX - places.available_permits();
+        warn!(open, "connections were still open when the agent stopped");
+    }
+}
+
+/// Keeps the kernel's set of guarded addresses true.
+async fn keep_guarding(
+    every: Duration,
+    guarded: Arc<Guarded>,
+    interception: Arc<interception::Interception>,
+) {
+    let mut ticks = interval_at(Instant::now() + every, every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        for (host, error) in guarded.refresh().await {
+            warn!(%host, %error, "addresses cannot be asked for; those known stay guarded");
+        }
+        if let Err(error) = interception.guard(&guarded.addresses()) {
+            error!(%error, "new addresses cannot be guarded; those known stay guarded");
+        }
+    }
+}
+
+fn announce(mode: Mode) {
+    match mode {
+        Mode::Enforce => info!("guarding"),
+        Mode::Observe => warn!("observing only: nothing is refused and nothing is masked"),
+    }
+    notify(&[sd_notify::NotifyState::Ready, sd_notify::NotifyState::Status(mode.as_str())]);
+}
+
+fn notify(states: &[sd_notify::NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        warn!(%error, "the service manager cannot be told");
+    }
+}
+
+/// Numbers connections, so that the record and the log can be laid side by side: a start time and a count, in the
+/// shape of a UUID.
+struct Connections {
+    began: u64,
+    count: AtomicU64,
+}
+
+impl Connections {
+    fn new() -> Self {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        Self { began: u64::try_from(since.as_micros()).unwrap_or(u64::MAX), count: AtomicU64::new(1) }
+    }
+
+    fn next(&self) -> ConnectionId {
+        ConnectionId::new(uuid::Uuid::from_u64_pair(self.began, self.count.fetch_add(1, Ordering::Relaxed)))
+    }
+}

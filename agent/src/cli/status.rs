@@ -1,0 +1,71 @@
+//! `snowfence status`: ask the running agent, or say what is left in the kernel without one.
+
+use std::path::Path;
+
+use anyhow::Context;
+use serde::Serialize;
+
+use super::{Failure, Outcome};
+use crate::{config::Config, control, output::Output, status::Status};
+
+/// What is in the kernel while no agent runs.
+#[derive(Debug, Serialize)]
+struct Down {
+    running: bool,
+    /// Whether programs are attached, so that guarded connections are refused.
+    attached: bool,
+    guarded: Vec<String>,
+}
+
+/// Runs the verb. An agent that does not run is a failure: exit code 1.
+pub(crate) fn run(config: &Path, output: Output) -> Outcome {
+    let config = Config::load(config).map_err(Failure::Input)?;
+    match control::ask(&config.control_socket())? {
+        Some(answer) => {
+            let status: Status =
+                serde_json::from_str(&answer).context("the agent's answer is not a status")?;
+            Ok(output.print(&status, up)?)
+        }
+        None => {
+            let pinned = interception::inspect(&config.interception.pins).map_err(anyhow::Error::from)?;
+            let attached = !pinned.attached.is_empty();
+            let guarded = pinned.guarded.iter().map(ToString::to_string).collect();
+            output.print(&Down { running: false, attached, guarded }, down)?;
+            Err(Failure::Reported)
+        }
+    }
+}
+
+fn down(state: &Down) -> String {
+    let mut text = "no agent is running\n".to_owned();
+    if state.attached {
+        text.push_str("kernel programs are attached: connections to guarded addresses are refused\n");
+        text.push_str(&format!("guarded     {}\n", state.guarded.join(", ")));
+    } else {
+        text.push_str("no kernel programs are attached: nothing is guarded\n");
+    }
+    text
+}
+
+fn up(status: &Status) -> String {
+    let mut text = String::new();
+    let mut line = |name: &str, value: String| text.push_str(&format!("{name:<11} {value}\n"));
+    line("agent", format!("{} (pid {}), mode {}", status.version, status.pid, status.mode));
+    let covered = status.cgroup.as_ref().map_or("the whole host".to_owned(), |c| c.display().to_string());
+    line("covers", covered);
+    line("pins", status.pins.display().to_string());
+    line("listens", format!("port {}", status.port));
+    for host in &status.guarded {
+        line("guards", format!("{} at {}", host.host, host.addresses.join(", ")));
+    }
+    line("policy", format!("{} files", status.policy_files));
+    line("sessions", status.sessions.to_string());
+    line("record", format!("{} entries in {}", status.record.entries, status.record.folder.display()));
+    for counter in status.counters.iter().filter(|counter| counter.count > 0) {
+        line("kernel", format!("{} {}", counter.count, counter.outcome));
+    }
+    for warning in &status.warnings {
+        line("WARNING", warning.clone());
+    }
+    text
+}

@@ -1,0 +1,207 @@
+//! The configuration: read, then understood. After this border nothing is half-checked.
+
+mod file;
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use model::{HostName, Mode};
+
+use self::file::{File, ModeWord};
+
+/// The sample that `snowfence init` writes: every key, with its default and what it is for.
+pub(crate) const SAMPLE: &str = include_str!("../deploy/snowfence.toml");
+
+/// Snowflake's addresses change within minutes; asking less often than this would leave new ones unguarded.
+const REFRESH_SECONDS_MAX: u64 = 3600;
+
+/// The configuration as meant.
+#[derive(Debug, Clone)]
+pub(crate) struct Config {
+    pub(crate) mode: Mode,
+    /// Where the record, the CA and the undo journal of the trust stores live.
+    pub(crate) state: PathBuf,
+    /// Where the control socket lives.
+    pub(crate) run: PathBuf,
+    /// Directory of `*.cedar` files.
+    pub(crate) policy: PathBuf,
+    pub(crate) classification: PathBuf,
+    pub(crate) interception: interception::Config,
+    /// Host names of the accounts that are guarded.
+    pub(crate) accounts: Vec<HostName>,
+    /// Domains whose names may be decrypted; the CA is constrained to them.
+    pub(crate) domains: Vec<HostName>,
+    pub(crate) refresh: Duration,
+    pub(crate) extra_roots: Vec<PathBuf>,
+    pub(crate) workers: Vec<PathBuf>,
+    pub(crate) github: Github,
+    pub(crate) runner_env_files: Vec<PathBuf>,
+    pub(crate) certifi_roots: Vec<PathBuf>,
+}
+
+/// Where GitHub's tokens come from and for whom they must be made.
+#[derive(Debug, Clone)]
+pub(crate) struct Github {
+    pub(crate) issuer: String,
+    pub(crate) audience: String,
+    pub(crate) request_hosts: Vec<String>,
+}
+
+impl Config {
+    /// Reads and understands a file.
+    pub(crate) fn load(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path).with_context(|| {
+            format!("cannot read the configuration {}; `snowfence init` writes one", path.display())
+        })?;
+        Self::parse(&text).with_context(|| format!("the configuration {} is not usable", path.display()))
+    }
+
+    /// Understands the text of a file. The sample's host name is refused, so that nobody guards an example.
+    pub(crate) fn parse(text: &str) -> Result<Self> {
+        let file: File = toml::from_str(text)?;
+        let accounts = host_names("guard.accounts", &file.guard.accounts)?;
+        let domains = host_names("guard.domains", &file.guard.domains)?;
+        ensure!(!accounts.is_empty(), "guard.accounts is empty: name the account hosts to guard");
+        for account in &accounts {
+            ensure!(
+                domains.iter().any(|domain| account.is_within(domain)),
+                "guard.accounts: {account} is in none of guard.domains, so it could not be decrypted"
+            );
+        }
+        let refresh = file.guard.refresh_seconds;
+        ensure!(
+            (1..=REFRESH_SECONDS_MAX).contains(&refresh),
+            "guard.refresh_seconds is {refresh}; it must be from 1 to {REFRESH_SECONDS_MAX}"
+        );
+        for (key, path) in [
+            ("paths.state", &file.paths.state),
+            ("paths.run", &file.paths.run),
+            ("paths.policy", &file.paths.policy),
+            ("paths.classification", &file.paths.classification),
+            ("attach.pins", &file.attach.pins),
+        ] {
+            ensure!(path.is_absolute(), "{key} is {}; it must be an absolute path", path.display());
+        }
+        let github = file.identity.github;
+        ensure!(
+            github.issuer.starts_with("https://"),
+            "identity.github.issuer is {:?}; it must be an https URL",
+            github.issuer
+        );
+        Ok(Self {
+            mode: match file.mode {
+                ModeWord::Observe => Mode::Observe,
+                ModeWord::Enforce => Mode::Enforce,
+            },
+            state: file.paths.state,
+            run: file.paths.run,
+            policy: file.paths.policy,
+            classification: file.paths.classification,
+            interception: interception::Config {
+                cgroup: file.attach.cgroup,
+                pins: file.attach.pins,
+                port: file.listen.port,
+            },
+            accounts,
+            domains,
+            refresh: Duration::from_secs(refresh),
+            extra_roots: file.upstream.extra_roots,
+            workers: file.workload.workers,
+            github: Github {
+                request_hosts: github.request_hosts,
+                issuer: github.issuer,
+                audience: github.audience,
+            },
+            runner_env_files: file.trust.runner_env_files,
+            certifi_roots: file.trust.certifi_roots,
+        })
+    }
+
+    /// The folder of the CA.
+    pub(crate) fn ca_dir(&self) -> PathBuf {
+        self.state.join("ca")
+    }
+
+    /// The folder of the record.
+    pub(crate) fn record_dir(&self) -> PathBuf {
+        record_dir(&self.state)
+    }
+
+    /// The control socket.
+    pub(crate) fn control_socket(&self) -> PathBuf {
+        self.run.join("control.sock")
+    }
+}
+
+/// The folder of the record below a state folder, for verbs that work without a configuration.
+pub(crate) fn record_dir(state: &Path) -> PathBuf {
+    state.join("record")
+}
+
+fn host_names(key: &str, texts: &[String]) -> Result<Vec<HostName>> {
+    let mut names = Vec::with_capacity(texts.len());
+    for text in texts {
+        let name = HostName::parse(text).with_context(|| key.to_owned())?;
+        if names.contains(&name) {
+            bail!("{key} names {name} twice");
+        }
+        names.push(name);
+    }
+    Ok(names)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LEAST: &str = "mode = \"enforce\"\n[guard]\naccounts = [\"acme.snowflakecomputing.com\"]\n";
+
+    fn error(text: &str) -> String {
+        format!("{:#}", Config::parse(text).unwrap_err())
+    }
+
+    #[test]
+    fn the_least_file_and_the_sample_are_understood() {
+        let config = Config::parse(LEAST).unwrap();
+        assert_eq!(config.mode, Mode::Enforce);
+        assert_eq!(config.interception.port, 15001);
+        Config::parse(SAMPLE).unwrap();
+    }
+
+    #[test]
+    fn the_sample_shows_the_defaults() {
+        let sample = Config::parse(SAMPLE).unwrap();
+        let least = Config::parse(&LEAST.replace("enforce", "observe")).unwrap();
+        assert_eq!(format!("{:?}", sample.github), format!("{:?}", least.github));
+        assert_eq!(format!("{:?}", sample.interception), format!("{:?}", least.interception));
+        assert_eq!((sample.state, sample.run), (least.state, least.run));
+        assert_eq!((sample.refresh, sample.domains), (least.refresh, least.domains));
+    }
+
+    #[test]
+    fn an_unknown_key_is_named_with_its_line_and_column() {
+        let text = error(&format!("{LEAST}acounts = []\n"));
+        assert!(text.contains("line 4, column 1") && text.contains("acounts"), "{text}");
+        let text = error(&format!("modus = \"x\"\n{LEAST}"));
+        assert!(text.contains("line 1, column 1") && text.contains("modus"), "{text}");
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_refused() {
+        for (from, to, says) in [
+            ("enforce", "audit", "audit"),
+            ("\"acme.snowflakecomputing.com\"", "", "guard.accounts is empty"),
+            ("acme.snowflakecomputing.com", "10.0.0.1", "not a host name"),
+            ("acme.snowflakecomputing.com", "acme.example.org", "none of guard.domains"),
+            ("\n[guard]", "\n[paths]\nstate = \"x\"\n[guard]", "paths.state"),
+            ("[guard]\n", "[guard]\nrefresh_seconds = 0\n", "refresh_seconds"),
+            ("[guard]\n", "[identity.github]\nissuer = \"http://x\"\n[guard]\n", "https"),
+        ] {
+            let text = error(&LEAST.replace(from, to));
+            assert!(text.contains(says), "{to}: {text}");
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! The configuration file as written. [`super::Config`] is what it means.
+//!
+//! Unknown keys are refused, so that a misspelt key never silently leaves a guard off.
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct File {
+    pub(super) mode: ModeWord,
+    #[serde(default)]
+    pub(super) paths: Paths,
+    #[serde(default)]
+    pub(super) attach: Attach,
+    #[serde(default)]
+    pub(super) listen: Listen,
+    pub(super) guard: Guard,
+    #[serde(default)]
+    pub(super) upstream: Upstream,
+    #[serde(default)]
+    pub(super) workload: Workload,
+    #[serde(default)]
+    pub(super) identity: Identity,
+    #[serde(default)]
+    pub(super) trust: Trust,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum ModeWord {
+    Observe,
+    Enforce,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Paths {
+    pub(super) state: PathBuf,
+    pub(super) run: PathBuf,
+    pub(super) policy: PathBuf,
+    pub(super) classification: PathBuf,
+}
+
+impl Default for Paths {
+    fn default() -> Self {
+        Self {
+            state: "/var/lib/snowfence".into(),
+            run: "/run/snowfence".into(),
+            policy: "/etc/snowfence/policy".into(),
+            classification: "/etc/snowfence/classification.toml".into(),
+        }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Attach {
+    pub(super) cgroup: Option<PathBuf>,
+    pub(super) pins: PathBuf,
+}
+
+impl Default for Attach {
+    fn default() -> Self {
+        Self { cgroup: None, pins: "/sys/fs/bpf/snowfence".into() }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Listen {
+    pub(super) port: u16,
+}
+
+impl Default for Listen {
+    fn default() -> Self {
+        Self { port: 15001 }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Guard {
+    pub(super) accounts: Vec<String>,
+    #[serde(default = "default_domains")]
+    pub(super) domains: Vec<String>,
+    #[serde(default = "default_refresh_seconds")]
+    pub(super) refresh_seconds: u64,
+}
+
+fn default_domains() -> Vec<String> {
+    vec!["snowflakecomputing.com".to_owned(), "snowflakecomputing.cn".to_owned()]
+}
+
+fn default_refresh_seconds() -> u64 {
+    30
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Upstream {
+    pub(super) extra_roots: Vec<PathBuf>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Workload {
+    pub(super) workers: Vec<PathBuf>,
+}
+
+impl Default for Workload {
+    fn default() -> Self {
+        Self { workers: vec!["/opt/actions-runner/bin/Runner.Worker".into()] }
+    }
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Identity {
+    pub(super) github: Github,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Github {
+    pub(super) issuer: String,
+    pub(super) audience: String,
+    pub(super) request_hosts: Vec<String>,
+}
+
+impl Default for Github {
+    fn default() -> Self {
+        Self {
+            issuer: "https://token.actions.githubusercontent.com".to_owned(),
+            audience: "snowfence".to_owned(),
+            request_hosts: vec!["actions.githubusercontent.com".to_owned()],
+        }
+    }
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Trust {
+    pub(super) runner_env_files: Vec<PathBuf>,
+    pub(super) certifi_roots: Vec<PathBuf>,
+}

@@ -1,0 +1,18 @@
+//! Snowfence: stands between everything on a CI host and Snowflake.
+
+mod cli;
+mod config;
+mod control;
+mod guarded;
+mod output;
+mod status;
+mod telemetry;
+mod wire;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    cli::Cli::parse().dispatch()
+}

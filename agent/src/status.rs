@@ -1,0 +1,119 @@
+//! What the agent says of itself.
+
+use std::{path::PathBuf, sync::Arc};
+
+use interception::Interception;
+use model::Mode;
+use proxy::Corridor;
+use serde::{Deserialize, Serialize};
+
+use crate::{config::Config, guarded::Guarded};
+
+/// The answer to `snowfence status`.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Status {
+    pub(crate) version: String,
+    pub(crate) pid: u32,
+    /// `enforce` or `observe`.
+    pub(crate) mode: String,
+    /// The cgroup that is covered; absent when it is the whole host.
+    pub(crate) cgroup: Option<PathBuf>,
+    pub(crate) pins: PathBuf,
+    pub(crate) port: u16,
+    pub(crate) guarded: Vec<Host>,
+    pub(crate) sessions: usize,
+    pub(crate) policy_files: usize,
+    pub(crate) record: Record,
+    /// What the kernel programs did, by outcome.
+    pub(crate) counters: Vec<Counter>,
+    pub(crate) warnings: Vec<String>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Host {
+    pub(crate) host: String,
+    pub(crate) addresses: Vec<String>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Record {
+    pub(crate) folder: PathBuf,
+    /// Position of the last durable entry.
+    pub(crate) entries: u64,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Counter {
+    pub(crate) outcome: String,
+    pub(crate) count: u64,
+}
+
+/// Makes the answer, from what runs.
+pub(crate) struct Reporter {
+    config: Config,
+    policy_files: usize,
+    interception: Arc<Interception>,
+    corridor: Arc<Corridor>,
+    journal: audit::Journal,
+    guarded: Arc<Guarded>,
+}
+
+impl Reporter {
+    pub(crate) fn new(
+        config: &Config,
+        policy_files: usize,
+        interception: Arc<Interception>,
+        corridor: Arc<Corridor>,
+        journal: audit::Journal,
+        guarded: Arc<Guarded>,
+    ) -> Self {
+        Self { config: config.clone(), policy_files, interception, corridor, journal, guarded }
+    }
+
+    /// The answer as one JSON document.
+    pub(crate) fn json(&self) -> String {
+        let mut warnings = Vec::new();
+        if self.config.mode == Mode::Observe {
+            warnings.push("observing only: nothing is refused and nothing is masked".to_owned());
+        }
+        if let Some(cgroup) = &self.config.interception.cgroup {
+            warnings.push(format!("only processes below {} are covered", cgroup.display()));
+        }
+        if let Some(failure) = self.journal.failure() {
+            warnings.push(format!("the record cannot be written, so everything is refused: {failure}"));
+        }
+        let counters = match self.interception.counters() {
+            Ok(counters) => counters,
+            Err(error) => {
+                warnings.push(format!("the kernel programs' counters cannot be read: {error}"));
+                Vec::new()
+            }
+        };
+        let status = Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            mode: self.config.mode.as_str().to_owned(),
+            cgroup: self.config.interception.cgroup.clone(),
+            pins: self.config.interception.pins.clone(),
+            port: self.interception.port(),
+            guarded: self
+                .guarded
+                .table()
+                .into_iter()
+                .map(|(host, addresses)| Host {
+                    host: host.to_string(),
+                    addresses: addresses.iter().map(ToString::to_string).collect(),
+                })
+                .collect(),
+            sessions: self.corridor.session_count(),
+            policy_files: self.policy_files,
+            record: Record { folder: self.config.record_dir(), entries: self.journal.head().seq },
+            counters: counters
+                .into_iter()
+                .map(|(outcome, count)| Counter { outcome: outcome.name().to_owned(), count })
+                .collect(),
+            warnings,
+        };
+        serde_json::to_string(&status).unwrap_or_default()
+    }
+}

@@ -1,0 +1,227 @@
+//! The composition root: builds the rooms bottom-up and hands them to each other. No logic of its own.
+
+use std::{
+    future::Future,
+    io,
+    net::SocketAddr,
+    path::Path,
+    pin::Pin,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use anyhow::{Context, Result, bail};
+use interception::{Dialer, Intercepted, Interception};
+use model::{AccountName, ConnectionId, HostName, Timestamp};
+use policy::{Classification, Policies, PolicyFile};
+use proxy::{Arrival, Corridor, Dial, Parts};
+use tls::{Authority, Originator, Terminator};
+use tokio::net::TcpStream;
+use workload::{GithubConfig, RequestHost, Workload};
+
+use crate::{config::Config, guarded::Guarded};
+
+/// How long one address of a host may take to answer.
+const DIAL_WAIT_MAX: Duration = Duration::from_secs(5);
+
+/// How far the issuer's clock and this host's may differ.
+const TOKEN_LEEWAY: Duration = Duration::from_secs(60);
+
+/// Looking at a process takes well under a millisecond; a process that makes it take longer wants to hide.
+const PROCESS_WAIT_MAX: Duration = Duration::from_secs(2);
+
+/// One question to the issuer. The client's own login timeout is at least a minute.
+const ISSUER_WAIT_MAX: Duration = Duration::from_secs(10);
+
+/// Everything that runs.
+pub(crate) struct Built {
+    pub(crate) interception: Interception,
+    pub(crate) corridor: Arc<Corridor>,
+    pub(crate) journal: audit::Journal,
+    pub(crate) guarded: Arc<Guarded>,
+    pub(crate) policies: usize,
+}
+
+/// Builds the rooms. Until the record is opened, nothing on the host is changed.
+pub(crate) async fn build(config: &Config) -> Result<Built> {
+    let (policies, files) = policies(config)?;
+    let checks = interception::preflight(&config.interception);
+    let failed: Vec<_> = checks.into_iter().filter(|check| check.outcome.is_err()).collect();
+    if !failed.is_empty() {
+        return Err(interception::Error::Preflight(failed).into());
+    }
+    let authority = authority(config)?;
+    let originator = Arc::new(Originator::new(&config.extra_roots, Some(authority.root_der()))?);
+    let workload = workload(config, &originator)?;
+    let domains = config.domains.clone();
+    let terminator =
+        Terminator::new(authority, move |name| domains.iter().any(|domain| name.is_within(domain)))?;
+    let guarded = Arc::new(Guarded::resolve(&config.accounts).await?);
+    probe(config, &guarded, &originator).await?;
+
+    let journal = journal(config)?;
+    let interception = Interception::start(&config.interception).await?;
+    interception.guard(&guarded.addresses())?;
+    let dial = Arc::new(GuardedDial { guarded: guarded.clone(), dialer: interception.dialer() });
+    let corridor = Corridor::new(Parts {
+        mode: config.mode,
+        accounts: config.accounts.iter().map(|host| (host.clone(), account_of(host))).collect(),
+        workload,
+        terminator,
+        originator,
+        dial,
+        policies,
+        journal: journal.clone(),
+    });
+    Ok(Built { interception, corridor: Arc::new(corridor), journal, guarded, policies: files })
+}
+
+/// Makes the first witness of what the kernel handed over. The only place that does.
+pub(crate) fn arrival(id: ConnectionId, intercepted: Intercepted) -> Arrival {
+    let (stream, destination, owner) = intercepted.into_parts();
+    Arrival::new(id, stream, destination, owner)
+}
+
+/// Reads and compiles the policy folder. Also gives the number of files.
+pub(crate) fn policies(config: &Config) -> Result<(Policies, usize)> {
+    let at = || format!("the policy folder {} cannot be read", config.policy.display());
+    let mut paths: Vec<_> = std::fs::read_dir(&config.policy)
+        .with_context(at)?
+        .map(|entry| entry.map(|entry| entry.path()))
+        .collect::<io::Result<_>>()
+        .with_context(at)?;
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "cedar"));
+    paths.sort();
+    let files =
+        paths.iter().map(|path| Ok(PolicyFile { name: path.display().to_string(), text: read(path)? }));
+    let files: Vec<PolicyFile> = files.collect::<Result<_>>()?;
+    let name = config.classification.display().to_string();
+    let classification = Classification::parse(&name, &read(&config.classification)?)?;
+    Ok((Policies::compile(&files, classification)?, files.len()))
+}
+
+/// Loads the CA.
+pub(crate) fn authority(config: &Config) -> Result<Arc<Authority>> {
+    let dir = config.ca_dir();
+    let authority = Authority::load(&dir).context("the CA cannot be used; `snowfence init` makes one")?;
+    for domain in config.domains.iter().chain(&config.accounts) {
+        if !authority.permits(domain) {
+            bail!(
+                "the CA in {} is not good for {domain} (guard.domains, guard.accounts); remove it with `snowfence trust remove`, \
+                 move it away, and make a new one with `snowfence init`",
+                dir.display()
+            );
+        }
+    }
+    Ok(Arc::new(authority))
+}
+
+/// The account that a host stands for: what is before the domain, `ACME` for `acme.snowflakecomputing.com`.
+fn account_of(host: &HostName) -> AccountName {
+    let labels = host.as_str();
+    let name = labels.find(".snowflakecomputing.").map_or(labels, |end| labels.get(..end).unwrap_or(labels));
+    AccountName::new(name)
+}
+
+/// Finds out who opens connections. Nobody is asked yet.
+pub(crate) fn workload(config: &Config, originator: &Originator) -> Result<Workload> {
+    let github = &config.github;
+    let request_hosts = github.request_hosts.iter().map(|host| RequestHost::parse(host));
+    Ok(Workload::new(workload::Config {
+        worker_exes: config.workers.clone(),
+        github: GithubConfig {
+            issuer: github.issuer.clone(),
+            audience: github.audience.clone(),
+            request_hosts: request_hosts
+                .collect::<Result<_, _>>()
+                .context("identity.github.request_hosts")?,
+            jwks_url: format!("{}/.well-known/jwks", github.issuer.trim_end_matches('/')),
+            leeway: TOKEN_LEEWAY,
+        },
+        tls: originator.client_config(),
+        proc_deadline: PROCESS_WAIT_MAX,
+        issuer_deadline: ISSUER_WAIT_MAX,
+    })?)
+}
+
+fn journal(config: &Config) -> Result<audit::Journal> {
+    let start = audit::Start {
+        agent: env!("CARGO_PKG_VERSION").to_owned(),
+        host: read(Path::new("/proc/sys/kernel/hostname"))?.trim().to_owned(),
+        mode: config.mode,
+        guarded: config.accounts.iter().map(ToString::to_string).collect(),
+        policy: None,
+    };
+    let dir = config.record_dir();
+    audit::Journal::start(&dir, start, || Timestamp::from(SystemTime::now()))
+        .with_context(|| format!("the record in {} cannot be opened", dir.display()))
+}
+
+/// Connects once to each guarded host and verifies its certificate, so that a host that cannot be reached, or is not
+/// who it should be, is found now and not by the first job.
+async fn probe(config: &Config, guarded: &Guarded, originator: &Originator) -> Result<()> {
+    for host in &config.accounts {
+        let at = || format!("{host} (guard.accounts) cannot be guarded");
+        probe_host(config, host, guarded, originator).await.with_context(at)?;
+    }
+    Ok(())
+}
+
+/// Connects once to a guarded host, past programs that an earlier agent may have left attached.
+pub(crate) async fn probe_host(
+    config: &Config,
+    host: &HostName,
+    guarded: &Guarded,
+    originator: &Originator,
+) -> Result<()> {
+    let dialer = Dialer::before_start(&config.interception)?;
+    let stream = dial(&dialer, &guarded.of(host), 443).await?;
+    originator.handshake(stream, host).await?;
+    Ok(())
+}
+
+/// Dials a guarded host at the addresses that the agent learned for it.
+struct GuardedDial {
+    guarded: Arc<Guarded>,
+    dialer: Dialer,
+}
+
+impl Dial for GuardedDial {
+    fn dial(&self, host: HostName, port: u16) -> Pin<Box<dyn Future<Output = io::Result<TcpStream>> + Send>> {
+        let (addresses, dialer) = (self.guarded.of(&host), self.dialer.clone());
+        Box::pin(async move { dial(&dialer, &addresses, port).await })
+    }
+}
+
+/// Tries one address after the other; the last error is the one returned.
+async fn dial(dialer: &Dialer, addresses: &[std::net::IpAddr], port: u16) -> io::Result<TcpStream> {
+    let mut last = io::Error::new(io::ErrorKind::AddrNotAvailable, "no address is known for it");
+    for ip in addresses {
+        match dialer.connect(SocketAddr::new(*ip, port), DIAL_WAIT_MAX).await {
+            Ok(stream) => return Ok(stream),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+fn read(path: &Path) -> Result<String> {
+    std::fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_account_is_what_stands_before_the_domain() {
+        for (host, account) in [
+            ("acme.snowflakecomputing.com", "ACME"),
+            ("xy1.eu-central-1.snowflakecomputing.com", "XY1.EU-CENTRAL-1"),
+            ("acme.privatelink.snowflakecomputing.com", "ACME.PRIVATELINK"),
+            ("acme.snowflakecomputing.cn", "ACME"),
+        ] {
+            assert_eq!(account_of(&HostName::parse(host).unwrap()).as_str(), account);
+        }
+    }
+}
