@@ -302,6 +302,9 @@ impl Visitor for See {
 
     fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
         match expr {
+            // `t.$1` is a column by position, too; no column's name begins with `$` unless it is quoted.
+            Expr::Identifier(ident) if is_position(ident) => return ControlFlow::Break(()),
+            Expr::CompoundIdentifier(parts) if parts.iter().any(is_position) => return ControlFlow::Break(()),
             Expr::Identifier(ident) => self.columns.push(vec![ident.clone()]),
             Expr::CompoundIdentifier(parts) => self.columns.push(parts.clone()),
             Expr::Function(call) if !works_on_arguments(call) => return ControlFlow::Break(()),
@@ -322,6 +325,10 @@ impl Visitor for See {
         }
         ControlFlow::Continue(())
     }
+}
+
+fn is_position(ident: &sqlparser::ast::Ident) -> bool {
+    ident.quote_style.is_none() && ident.value.starts_with('$')
 }
 
 /// Whether a call's result comes from the columns that its arguments name. `OBJECT_CONSTRUCT(*)` names none; `COUNT(*)`

@@ -93,6 +93,8 @@ fn what_is_not_understood_is_opaque() {
         ("select N'a' from t", "not Snowflake's"),
         ("select é from t", "near line"),
         ("select * from a.b.c.d", "more than three parts"),
+        ("select {*} from t", ""),
+        ("select {t.*} from t", ""),
         ("table t", ""),
         ("select * from (table t)", ""),
         ("select 1 union table t", ""),
