@@ -19,6 +19,9 @@ pub enum Error {
     /// Another agent holds the pin folder.
     #[error("another agent is using {}: stop it, or choose another pin folder", .0.display())]
     Locked(PathBuf),
+    /// The pin folder is not the agent's alone.
+    #[error("{} can be changed by others: remove it, and start again", .0.display())]
+    Untrusted(PathBuf),
     /// A pin or its folder could not be made, read or removed.
     #[error("cannot {action} {}: {source}", path.display())]
     Pin {

@@ -7,8 +7,13 @@ use std::{
     fs::{self, DirBuilder, File},
     io,
     net::IpAddr,
-    os::{fd::AsFd as _, unix::fs::DirBuilderExt as _},
+    os::{
+        fd::AsFd as _,
+        unix::fs::{DirBuilderExt as _, MetadataExt as _},
+    },
     path::{Path, PathBuf},
+    thread,
+    time::Duration,
 };
 
 use agent_common::{LAYOUT, Listener, Outcome};
@@ -16,6 +21,7 @@ use aya::maps::{HashMap, Map, MapData};
 use nix::{
     errno::Errno,
     fcntl::{Flock, FlockArg},
+    unistd::geteuid,
 };
 
 use crate::{
@@ -25,6 +31,11 @@ use crate::{
     hook::Hook,
     object, sys,
 };
+
+/// How often the lock is tried, and how long is waited in between: a look by [`inspect`] holds it for a moment, and so
+/// does a process that is just ending.
+const LOCK_TRIES_MAX: u32 = 10;
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
 /// The folder, held against other agents.
 #[derive(Debug)]
@@ -38,9 +49,11 @@ impl Pins {
     /// Makes the folders where they are missing and takes the lock.
     pub(crate) fn open(root: &Path) -> Result<Self, Error> {
         let folder = root.join(format!("v{LAYOUT}"));
-        // Only root may name what the programs trust.
         DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(failed("make", &folder))?;
-        Ok(Self { root: root.to_owned(), folder, _lock: lock(root)? })
+        let lock = lock(root)?;
+        trust(root)?;
+        trust(&folder)?;
+        Ok(Self { root: root.to_owned(), folder, _lock: lock })
     }
 
     /// Where the map or link of this name is pinned.
@@ -151,11 +164,27 @@ pub fn remove(pins: &Path) -> Result<(), Error> {
 }
 
 fn lock(root: &Path) -> Result<Flock<File>, Error> {
-    let folder = File::open(root).map_err(failed("read", root))?;
-    Flock::lock(folder, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| match errno {
-        Errno::EWOULDBLOCK => Error::Locked(root.to_owned()),
-        other => failed("lock", root)(other.into()),
-    })
+    let mut folder = File::open(root).map_err(failed("read", root))?;
+    for _ in 0..LOCK_TRIES_MAX {
+        folder = match Flock::lock(folder, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => return Ok(lock),
+            Err((folder, Errno::EWOULDBLOCK)) => folder,
+            Err((_, errno)) => return Err(failed("lock", root)(errno.into())),
+        };
+        thread::sleep(LOCK_PAUSE);
+    }
+    Err(Error::Locked(root.to_owned()))
+}
+
+/// Whether only this user could have put something there. Everybody may make folders at the top of a BPF file system,
+/// and whoever owns the folder of the pins can take them away.
+fn trust(folder: &Path) -> Result<(), Error> {
+    // Not followed: a link could be turned to another folder after this.
+    let found = fs::symlink_metadata(folder).map_err(failed("read", folder))?;
+    if found.is_dir() && found.uid() == geteuid().as_raw() && found.mode() & 0o022 == 0 {
+        return Ok(());
+    }
+    Err(Error::Untrusted(folder.to_owned()))
 }
 
 /// The folders `v<number>` below `root`.

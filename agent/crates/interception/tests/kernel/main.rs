@@ -10,10 +10,16 @@
     reason = "all of this is test code, also what is outside of a test function"
 )]
 
+mod cost;
 mod restart;
 mod ways;
 mod world;
 
+use std::time::Duration;
+
 /// Guarded in most tests. The server is there as well, so that whatever is let through is answered `REAL`.
 const GUARDED: &str = "203.0.113.10";
 const GUARDED_V6: &str = "2001:db8::10";
+
+/// Longest that the agent's own connect may take.
+const DIAL_TIME_MAX: Duration = Duration::from_secs(2);

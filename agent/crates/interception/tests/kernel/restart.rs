@@ -1,9 +1,13 @@
 //! What stays when an agent goes, and what the next one makes of it.
 
 use std::{
-    fs,
-    os::unix::process::ExitStatusExt as _,
+    fs::{self, Permissions},
+    os::unix::{
+        fs::{PermissionsExt as _, chown, symlink},
+        process::ExitStatusExt as _,
+    },
     process::Stdio,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -20,7 +24,7 @@ use tokio::{
 };
 
 use crate::{
-    GUARDED,
+    DIAL_TIME_MAX, GUARDED, GUARDED_V6,
     world::{self, Agent, World},
 };
 
@@ -67,15 +71,56 @@ fn a_restart_replaces_the_programs_behind_the_pinned_links() {
     World::run(async |world| {
         let cfg = world.config(0);
         Agent::guarding(&cfg, &[GUARDED]).await.end().await;
-        let before = world.attached_programs();
+        let (before, links) = (world.attached_programs(), world.pinned_links(&HOOKS));
         let agent = Agent::start(&cfg).await;
         let after = world.attached_programs();
+        assert_eq!(links, world.pinned_links(&HOOKS), "the links stay");
         assert_eq!(
             (before.len(), after.len()),
             (HOOKS.len(), HOOKS.len()),
             "one program per hook, never two"
         );
         assert!(before.is_disjoint(&after), "{before:?} {after:?}");
+        agent.end().await;
+    });
+}
+
+#[test]
+fn an_agent_that_moved_to_another_namespace_serves_there_and_no_longer_here() {
+    World::run(async |world| {
+        let cfg = world.config(0);
+        Agent::guarding(&cfg, &[GUARDED]).await.end().await;
+        let container = Arc::new(world.container());
+        let (guest, inside) = (Arc::clone(&world), Arc::clone(&container));
+        let moved = container.spawn(async move || {
+            let agent = Agent::start(&cfg).await;
+            assert!(guest.client_in(&inside, CONNECT).await.contains(" got=AGENT "));
+            assert_eq!(inspect(&guest.pins()).unwrap().listeners.len(), 1);
+            agent.end().await;
+        });
+        moved.join().unwrap();
+        assert_eq!(world.client(CONNECT).await, REFUSED);
+        let counters = inspect(&world.pins()).unwrap().counters;
+        assert!(counters.contains(&(Outcome::UnknownNamespace, 1)), "{counters:?}");
+    });
+}
+
+#[test]
+fn no_connect_slips_through_while_agents_come_and_go() {
+    World::run(async |world| {
+        let cfg = world.config(0);
+        let mut agent = Agent::guarding(&cfg, &[GUARDED]).await;
+        let mut client = world.start("connect_for 2 203.0.113.10 443");
+        assert_eq!(client.line().await, "going");
+        for _ in 0..5 {
+            sleep(Duration::from_millis(100)).await;
+            agent.end().await;
+            agent = Agent::start(&cfg).await;
+        }
+        let said = client.line().await;
+        println!("{said}");
+        assert!(said.contains("AGENT=") && said.contains("ECONNREFUSED="), "both states were met: {said}");
+        assert!(!said.contains("REAL") && !said.contains("timeout"), "{said}");
         agent.end().await;
     });
 }
@@ -101,7 +146,10 @@ fn a_killed_agent_leaves_nothing_open() {
         while lines.last().is_none_or(|line| line != "ready") {
             lines.push(said.next_line().await.unwrap().expect("the agent ended"));
         }
-        assert!(lines.iter().any(|line| line == "marked: REAL"), "{lines:?}");
+        for marked in ["203.0.113.10:443 marked: REAL", "[2001:db8::10]:443 marked: REAL"] {
+            assert!(lines.iter().any(|line| line == marked), "{lines:?}");
+        }
+        assert!(lines.iter().any(|line| line == "dropped: Some((PacketDropped, 0))"), "{lines:?}");
         assert!(lines.iter().any(|line| line == "unmarked: AGENT"), "no process is exempt: {lines:?}");
 
         assert!(world.client(CONNECT).await.ends_with(" got=AGENT"));
@@ -128,16 +176,18 @@ fn be_an_agent(cfg: Config) {
         // The test harness has begun a line.
         println!();
         let agent = Interception::start(&cfg).await.unwrap();
-        agent.guard(&[GUARDED.parse().unwrap()].into()).unwrap();
-        let server = (GUARDED, 443);
-        let marked = agent
-            .dialer()
-            .connect("203.0.113.10:443".parse().unwrap(), Duration::from_secs(2))
-            .await
-            .unwrap();
-        println!("marked: {}", world::first_line(marked).await);
-        let (own, ()) = tokio::join!(TcpStream::connect(server), serve_one(&agent));
-        println!("unmarked: {}\nready", world::first_line(own.unwrap()).await);
+        agent.guard(&[GUARDED, GUARDED_V6].map(|text| text.parse().unwrap()).into()).unwrap();
+        for server in ["203.0.113.10:443", "[2001:db8::10]:443"] {
+            let marked = agent.dialer().connect(server.parse().unwrap(), DIAL_TIME_MAX).await.unwrap();
+            println!("{server} marked: {}", world::first_line(marked).await);
+        }
+        // The end of a connection is the kernel's doing, and takes a moment.
+        sleep(Duration::from_millis(200)).await;
+        let counters = agent.counters().unwrap();
+        println!("dropped: {:?}", counters.iter().find(|(outcome, _)| *outcome == Outcome::PacketDropped));
+        let (own, ()) = tokio::join!(TcpStream::connect((GUARDED, 443)), serve_one(&agent));
+        println!("unmarked: {}", world::first_line(own.unwrap()).await);
+        println!("ready");
         loop {
             serve_one(&agent).await;
         }
@@ -212,6 +262,27 @@ fn a_pinned_map_of_another_shape_is_refused() {
             other => panic!("{:?}", other.map(|_| "started")),
         }
         assert_eq!(world.client(CONNECT).await, REAL, "nothing was attached");
+    });
+}
+
+#[test]
+fn a_pin_folder_that_others_can_change_is_refused() {
+    World::run(async |world| {
+        let begin = |name: &str| {
+            let mut cfg = world.config(0);
+            cfg.pins.set_file_name(name);
+            cfg
+        };
+        let (open, foreign, linked) = (begin("open"), begin("foreign"), begin("linked"));
+        fs::create_dir(&open.pins).unwrap();
+        fs::set_permissions(&open.pins, Permissions::from_mode(0o777)).unwrap();
+        fs::create_dir(&foreign.pins).unwrap();
+        chown(&foreign.pins, Some(1000), None).unwrap();
+        symlink(&open.pins, &linked.pins).unwrap();
+        for cfg in [open, foreign, linked] {
+            let refused = Interception::start(&cfg).await;
+            assert!(matches!(refused, Err(Error::Untrusted(path)) if path == cfg.pins));
+        }
     });
 }
 

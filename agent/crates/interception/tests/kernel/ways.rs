@@ -5,11 +5,9 @@ use std::{collections::BTreeSet, net::IpAddr, time::Duration};
 use interception::{Error, GUARDED_MAX, Interception, Outcome, inspect};
 
 use crate::{
-    GUARDED, GUARDED_V6,
+    DIAL_TIME_MAX, GUARDED, GUARDED_V6,
     world::{self, Agent, World},
 };
-
-const DIAL_TIME_MAX: Duration = Duration::from_secs(2);
 
 #[test]
 fn a_connect_is_caught_with_its_destination_and_its_owner() {
@@ -111,10 +109,25 @@ fn datagrams_to_a_guarded_address_are_refused() {
 fn packets_of_a_raw_socket_are_dropped() {
     World::run(async |world| {
         let agent = Agent::guarding(&world.config(0), &[GUARDED, GUARDED_V6]).await;
-        for (sent, address) in (1..).zip([GUARDED, GUARDED_V6]) {
-            assert_eq!(world.client(&format!("raw {address} 443")).await, "error=EPERM", "{address}");
-            assert_eq!(agent.count(Outcome::PacketDropped), sent);
+        // SYN, SYN+ACK, FIN+ACK, PSH+ACK, none; and what would pass bare, with a payload.
+        let packets = ["2", "18", "17", "24", "0", "16 payload", "4 payload", "20 payload"];
+        let mut dropped = 0;
+        for address in [GUARDED, GUARDED_V6] {
+            for packet in packets {
+                let said = world.client(&format!("raw {address} 443 {packet}")).await;
+                dropped += 1;
+                assert_eq!(
+                    (said.as_str(), agent.count(Outcome::PacketDropped)),
+                    ("error=EPERM", dropped),
+                    "{packet}"
+                );
+            }
+            // ACK, RST, RST+ACK: how the kernel answers for a connection that is over.
+            for bare in ["16", "4", "20"] {
+                assert_eq!(world.client(&format!("raw {address} 443 {bare}")).await, "sent", "{bare}");
+            }
         }
+        assert_eq!(agent.count(Outcome::PacketDropped), dropped);
     });
 }
 
@@ -230,7 +243,27 @@ fn whoever_was_not_redirected_is_closed() {
 }
 
 #[test]
-fn the_agent_reaches_a_guarded_address_by_its_dialer() {
+fn a_direct_connect_does_not_inherit_what_a_lost_one_left_behind() {
+    World::run(async |world| {
+        let port = 15_446;
+        let agent = Agent::guarding(&world.config(port), &[GUARDED]).await;
+        let drop = format!("tcp dport {port} drop");
+        world.admin(&format!(
+            "nft add table ip lost
+             nft add chain ip lost in '{{ type filter hook input priority 0; }}'
+             nft add rule ip lost in {drop}"
+        ));
+        assert_eq!(world.client("connect 203.0.113.10 443 port=40001").await, "error=timeout");
+        world.admin("nft delete table ip lost");
+        // The same source port, as any process may choose: it must not be taken for the first one.
+        let said = world.client(&format!("connect 127.0.0.1 {port} port=40001")).await;
+        assert!(said.ends_with(" got=") || said == "error=ECONNRESET", "{said}");
+        assert_eq!((agent.count(Outcome::Unrecorded), agent.count(Outcome::Carried)), (1, 0));
+    });
+}
+
+#[test]
+fn the_dialer_says_what_the_network_says() {
     World::run(async |world| {
         let agent = Agent::guarding(&world.config(0), &[GUARDED, GUARDED_V6]).await;
         let dialer = agent.interception().dialer();

@@ -1,11 +1,13 @@
 """A job's client: one attempt to reach an address, told in one line. Knows nothing of what it is up against."""
 
+import collections
 import ctypes
 import errno
 import os
 import socket
 import struct
 import sys
+import time
 
 SECONDS_MAX = 2
 
@@ -25,6 +27,9 @@ def stream(host, port, *how):
     sock.settimeout(SECONDS_MAX)
     if "from" in how:
         sock.bind(("192.0.2.1", 0))
+    for own in (word for word in how if word.startswith("port=")):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(("", int(own.removeprefix("port="))))
     if "device" in how:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"eth0\0")
     if "v6only" in how:
@@ -52,6 +57,19 @@ def connect_often(host, port, times):
         except ConnectionRefusedError:
             pass
     return connect(host, port)
+
+
+def connect_for(seconds, host, port):
+    print("going", flush=True)
+    counts, end = collections.Counter(), time.monotonic() + float(seconds)
+    while time.monotonic() < end:
+        try:
+            counts[connect(host, port).split("got=")[1].split(" ")[0] or "closed"] += 1
+        except TimeoutError:
+            counts["timeout"] += 1
+        except OSError as error:
+            counts[errno.errorcode[error.errno]] += 1
+    return " ".join(f"{outcome}={count}" for outcome, count in counts.items())
 
 
 def reconnect(host, port, other, other_port):
@@ -85,9 +103,10 @@ def connected_datagram(host, port):
     return "sent"
 
 
-def raw(host, port):
-    syn = struct.pack("!HHIIBBHHH", 40000, int(port), 1, 0, 5 << 4, 2, 65535, 0, 0)
-    socket.socket(family(host), socket.SOCK_RAW, socket.IPPROTO_TCP).sendto(syn, (host, 0))
+def raw(host, port, flags="2", payload=""):
+    words = struct.pack("!HHIIBBHHH", 40000, int(port), 1, 0, 5 << 4, int(flags), 65535, 0, 0)
+    raw_socket = socket.socket(family(host), socket.SOCK_RAW, socket.IPPROTO_TCP)
+    raw_socket.sendto(words + payload.encode(), (host, 0))
     return "sent"
 
 

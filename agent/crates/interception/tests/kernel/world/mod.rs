@@ -22,6 +22,7 @@ use std::{
     time::Duration,
 };
 
+use aya::programs::links::{FdLink, PinnedLink};
 use interception::Config;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use tempfile::TempDir;
@@ -152,6 +153,16 @@ impl World {
     /// Ids of the programs that are attached to the jobs' cgroup, whoever attached them.
     pub(crate) fn attached_programs(&self) -> BTreeSet<u32> {
         query::programs(&self.cgroup)
+    }
+
+    /// Ids of the pinned links of these names.
+    pub(crate) fn pinned_links(&self, names: &[&str]) -> Vec<u32> {
+        let folder = self.pins().join("v1");
+        let id = |name: &&str| {
+            let link = FdLink::from(PinnedLink::from_pin(folder.join(name)).unwrap());
+            link.info().unwrap().id()
+        };
+        names.iter().map(id).collect()
     }
 
     /// Runs an administrator's command on the host.
