@@ -98,7 +98,7 @@ def empty(connection):
 def error(connection):
     """Statements that the server refuses."""
     with connection.cursor() as cursor:
-        return {sql: attempt(cursor, sql) for sql in ("SELECT * FROM NO_SUCH_TABLE", "SELEC 1")}
+        return {sql: attempt(cursor, sql) for sql in ("SELECT * FROM NO_SUCH_TABLE", "SELECT ID FROM CUSTOMERS GROUP BY CITY")}
 
 
 def dml(connection):

@@ -148,7 +148,7 @@ def table(connection):
 def error(connection):
     """Statements that the server refuses."""
     cursor = connection.cursor()
-    return {sql: attempt(cursor, sql) for sql in ("SELECT * FROM NO_SUCH_TABLE", "SELEC 1", "SELECT NO_SUCH_COLUMN FROM CUSTOMERS")}
+    return {sql: attempt(cursor, sql) for sql in ("SELECT * FROM NO_SUCH_TABLE", "SELECT ID FROM CUSTOMERS GROUP BY CITY", "SELECT NO_SUCH_COLUMN FROM CUSTOMERS")}
 
 
 def dml(connection):

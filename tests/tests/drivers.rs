@@ -148,6 +148,17 @@ fn what_is_refused_is_an_sql_error_and_never_reaches_the_server() {
 }
 
 #[test]
+fn what_is_not_understood_is_refused_even_where_everything_is_permitted() {
+    let lab = Lab::start(Options::allow_all()).unwrap();
+    let demo = script("demo.py");
+    let output = lab.run(&["python3", demo.to_str().unwrap(), "SELEC 1", "select 1; select 2"]).unwrap();
+    let seen = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(seen.matches("Snowfence refused this statement: ").count(), 2, "{seen}");
+    assert_eq!(seen.matches("(rule not-understood, request ").count(), 2, "{seen}");
+    assert_eq!(reached(&lab), Vec::<String>::new());
+}
+
+#[test]
 fn who_is_not_named_by_the_policy_does_not_even_log_in() {
     let lab = Lab::start(Options::default()).unwrap();
     let fork = JobFacts { repository: "evil/fork".to_owned(), ..JobFacts::default() };
