@@ -192,3 +192,6 @@ fn intent(
         verdict,
     }
 }
+
+#[cfg(test)]
+mod tests;
