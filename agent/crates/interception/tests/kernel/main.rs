@@ -10,7 +10,6 @@
     reason = "all of this is test code, also what is outside of a test function"
 )]
 
-mod cost;
 mod restart;
 mod ways;
 mod world;

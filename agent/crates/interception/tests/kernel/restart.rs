@@ -8,7 +8,7 @@ use std::{
     },
     process::Stdio,
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use aya::maps::{HashMap, MapData};
@@ -313,18 +313,5 @@ fn a_start_refuses_a_host_that_lacks_something_and_names_the_fix() {
 
         let checks = preflight(&world.config(0));
         assert!(checks.iter().all(|check| check.outcome.is_ok()), "{checks:?}");
-    });
-}
-
-#[test]
-fn a_start_is_quick() {
-    World::run(async |world| {
-        let begun = Instant::now();
-        let agent = Agent::start(&world.config(0)).await;
-        let took = begun.elapsed();
-        println!("started in {took:?}");
-        // Far above what it takes, far below what a verifier that lost its way takes.
-        assert!(took < Duration::from_secs(2), "{took:?}");
-        agent.end().await;
     });
 }
