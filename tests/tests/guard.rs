@@ -137,10 +137,9 @@ with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
     assert!(seen.contains("connected send Operation not permitted"), "{seen}");
     // The same to an address that is not guarded goes out: the test can tell the difference.
     let free = text(&python(&lab, code, &["203.0.113.80"]).stdout);
-    assert!(
-        free.contains("raw sent") && free.contains("sendto done") && free.contains("connect done"),
-        "{free}"
-    );
+    for done in ["raw sent", "sendto done", "connected send done"] {
+        assert!(free.contains(done), "{free}");
+    }
 }
 
 #[test]
