@@ -1,6 +1,6 @@
 //! Bad input gets a clear error and exit code 2, and changes nothing.
 
-#![expect(clippy::unwrap_used, reason = "the helpers of a test fail as the test does")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "the helpers of a test fail as the test does")]
 
 use std::fs;
 use std::net::TcpListener;
