@@ -1,7 +1,11 @@
 //! Published drivers through the agent: what is permitted looks as it does without an agent, what is tagged is masked,
 //! and what is refused is an ordinary SQL error that comes at once.
 
-#![expect(clippy::unwrap_used, reason = "the helpers of a test fail as the test does")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "the helpers of a test fail as the test does"
+)]
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -1,7 +1,5 @@
 //! A session belongs to the job that logged in, and to nobody who only has its token.
 
-#![expect(clippy::unwrap_used, reason = "the helpers of a test fail as the test does")]
-
 use std::time::Duration;
 
 use lab::{JobFacts, Lab, Options};
