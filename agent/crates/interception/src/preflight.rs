@@ -46,7 +46,7 @@ pub struct Problem {
 pub fn preflight(cfg: &Config) -> Vec<Check> {
     vec![
         Check { name: "kernel", outcome: kernel() },
-        Check { name: "btf", outcome: btf() },
+        Check { name: "btf", outcome: btf(Path::new(KERNEL_BTF)) },
         Check { name: "privileges", outcome: privileges() },
         Check { name: "cgroup", outcome: cgroup(cfg.cgroup.as_deref()) },
         Check { name: "pins", outcome: pins(&cfg.pins) },
@@ -58,22 +58,29 @@ fn problem(problem: impl ToString, fix: impl Into<String>) -> Problem {
 }
 
 fn kernel() -> Result<String, Problem> {
-    let (major, minor) = KERNEL_MIN;
-    let fix = format!("boot Linux {major}.{minor} or later");
-    let found = KernelVersion::current().map_err(|error| problem(error, fix.as_str()))?;
+    let found = KernelVersion::current().map_err(|error| problem(error, kernel_fix()))?;
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    let release = release.trim();
+    new_enough(found, release.trim())
+}
+
+fn new_enough(found: KernelVersion, release: &str) -> Result<String, Problem> {
+    let (major, minor) = KERNEL_MIN;
     if found < KernelVersion::new(major, minor, 0) {
-        return Err(problem(format!("Linux {release} is too old"), fix));
+        return Err(problem(format!("Linux {release} is too old"), kernel_fix()));
     }
     Ok(format!("Linux {release}"))
 }
 
-fn btf() -> Result<String, Problem> {
-    match fs::metadata(KERNEL_BTF) {
-        Ok(_) => Ok(KERNEL_BTF.to_owned()),
+fn kernel_fix() -> String {
+    let (major, minor) = KERNEL_MIN;
+    format!("boot Linux {major}.{minor} or later")
+}
+
+fn btf(path: &Path) -> Result<String, Problem> {
+    match fs::metadata(path) {
+        Ok(_) => Ok(path.display().to_string()),
         Err(error) => Err(problem(
-            format!("{KERNEL_BTF}: {error}"),
+            format!("{}: {error}", path.display()),
             "boot a kernel built with CONFIG_DEBUG_INFO_BTF, and mount sysfs",
         )),
     }
@@ -158,6 +165,30 @@ mod tests {
         for bad in ["", "CapPrm:\t1\n", "CapEff:\tzz\n", "CapEff:\n"] {
             assert_eq!(effective(bad), None, "{bad:?}");
         }
+    }
+
+    #[test]
+    fn a_kernel_that_is_too_old_is_refused_with_the_fix() {
+        for (version, is_new_enough) in
+            [((6, 1, 0), true), ((7, 0, 3), true), ((6, 0, 19), false), ((5, 15, 0), false)]
+        {
+            let (major, minor, patch) = version;
+            let outcome = new_enough(KernelVersion::new(major, minor, patch), "5.15.0-91-generic");
+            assert_eq!(outcome.is_ok(), is_new_enough, "{version:?}");
+            if let Err(refused) = outcome {
+                assert_eq!(refused.problem, "Linux 5.15.0-91-generic is too old");
+                assert_eq!(refused.fix, "boot Linux 6.1 or later");
+            }
+        }
+    }
+
+    #[test]
+    fn a_kernel_without_btf_is_refused_with_the_fix() {
+        assert!(btf(Path::new("/proc/self/status")).is_ok());
+        let refused = btf(Path::new("/proc/no-such-btf")).unwrap_err();
+        assert!(
+            refused.problem.contains("/proc/no-such-btf") && refused.fix.contains("CONFIG_DEBUG_INFO_BTF")
+        );
     }
 
     #[test]
