@@ -51,7 +51,7 @@ struct WrittenTag {
 }
 
 #[derive(Deserialize)]
-#[serde(untagged, expecting = "a mask is \"null\", \"keep-domain\" or { keep-last = N }")]
+#[serde(untagged, expecting = "a mask is \"null\", \"partial\", \"keep-domain\" or { keep-last = N }")]
 enum WrittenMask {
     Named(NamedMask),
     Partial(PartialMask),
@@ -62,7 +62,12 @@ enum WrittenMask {
 enum NamedMask {
     Null,
     KeepDomain,
+    /// The same as `{ keep-last = 4 }`.
+    Partial,
 }
+
+/// How many characters of a text `"partial"` shows, as on the receipt of a card payment.
+const PARTIAL_KEEP_LAST: usize = 4;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -118,6 +123,7 @@ fn mask_of(tags: &BTreeSet<String>, masks: &BTreeMap<String, WrittenTag>) -> Opt
     let known = tags.iter().filter_map(|tag| masks.get(tag)).map(|tag| match &tag.mask {
         WrittenMask::Named(NamedMask::Null) => Mask::Null,
         WrittenMask::Named(NamedMask::KeepDomain) => Mask::KeepDomain,
+        WrittenMask::Named(NamedMask::Partial) => Mask::Partial { keep_last: PARTIAL_KEEP_LAST },
         WrittenMask::Partial(PartialMask { keep_last }) => Mask::Partial { keep_last: *keep_last },
     });
     known.reduce(stricter)
@@ -184,7 +190,7 @@ mask = { keep-last = 4 }
             ("[[columns]]\n", "c.toml:1:3: unknown field `columns`, expected `column` or `tags`"),
             (
                 "[tags.x]\nmask = \"nul\"\n",
-                "c.toml:2:8: a mask is \"null\", \"keep-domain\" or { keep-last = N }",
+                "c.toml:2:8: a mask is \"null\", \"partial\", \"keep-domain\" or { keep-last = N }",
             ),
             ("[tags.x]\n  mask =\n", "c.toml:2:9: "),
         ] {
