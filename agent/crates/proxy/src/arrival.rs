@@ -1,5 +1,7 @@
 //! A connection that the kernel handed over.
 
+use std::io;
+
 use model::{ConnectionId, OriginalDst, SocketOwner};
 use tokio::net::TcpStream;
 
@@ -30,6 +32,11 @@ impl Arrival {
 
     pub(crate) fn owner(&self) -> &SocketOwner {
         &self.owner
+    }
+
+    /// Has small writes sent at once (`TCP_NODELAY`): an answer is one write, and the client waits for it.
+    pub(crate) fn send_at_once(&self) -> io::Result<()> {
+        self.stream.set_nodelay(true)
     }
 
     pub(crate) fn into_stream(self) -> TcpStream {

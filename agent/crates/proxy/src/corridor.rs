@@ -107,6 +107,9 @@ impl Corridor {
             return plain::serve(arrival.into_stream()).await;
         }
         let (connection, destination) = (arrival.id(), arrival.destination());
+        if let Err(error) = arrival.send_at_once() {
+            debug!(%connection, %error, "small answers may be held back");
+        }
         // The process may be gone in a moment; what is needed of it is read before the client gets an answer.
         let evidence = self.workload.identify(arrival.owner()).await;
         let now = Timestamp::from(SystemTime::now());
@@ -182,9 +185,10 @@ impl Corridor {
         let answered = match exchange {
             Exchange::Login { .. } => login::login(self, peer, &inbound, id).await,
             Exchange::Query { request_id } => query::query(self, peer, &inbound, request_id, id).await,
-            Exchange::Telemetry => Ok(Answer::json(snowflake::telemetry::ACCEPTED.to_vec())),
+            Exchange::Telemetry => housekeeping::telemetry(&inbound),
             Exchange::OcspCache => Ok(Answer::not_found()),
-            Exchange::Heartbeat | Exchange::Abort { .. } => housekeeping::forward(self, peer, &inbound).await,
+            Exchange::Heartbeat => housekeeping::forward(self, peer, &inbound).await,
+            Exchange::Abort { .. } => housekeeping::abort(self, peer, &inbound).await,
             Exchange::Renew => housekeeping::renew(self, peer, &inbound, id).await,
             Exchange::Close => housekeeping::close(self, peer, &inbound).await,
             Exchange::Result { .. } => Err(Refusal::UnjudgedExchange("a result that is fetched later")),

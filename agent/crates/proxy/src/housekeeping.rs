@@ -3,7 +3,7 @@
 
 use broker::Lease;
 use model::{QueryId, Secret};
-use snowflake::{RenewReply, RenewRequest, session_token};
+use snowflake::{AbortRequest, RenewReply, RenewRequest, StatusReply, session_token, telemetry};
 
 use crate::{
     answer::Answer,
@@ -12,12 +12,24 @@ use crate::{
     upstream::{Inbound, Reply},
 };
 
-/// A heartbeat, or the abort of a statement: only what the session's own job may ask for.
+/// What a driver tells about itself. It stays on this host: the answer is the one Snowflake gives.
+pub(crate) fn telemetry(inbound: &Inbound) -> Result<Answer, Refusal> {
+    telemetry::count_entries(&inbound.json()?)?;
+    Ok(Answer::json(telemetry::ACCEPTED.to_vec()))
+}
+
+/// The abort of a statement. Snowflake itself sees to it that the statement is one of the session's.
+pub(crate) async fn abort(corridor: &Corridor, peer: &Peer, inbound: &Inbound) -> Result<Answer, Refusal> {
+    AbortRequest::decode(&inbound.json()?)?;
+    forward(corridor, peer, inbound).await
+}
+
+/// A heartbeat, or whatever else a session's own job may ask for as it is.
 pub(crate) async fn forward(corridor: &Corridor, peer: &Peer, inbound: &Inbound) -> Result<Answer, Refusal> {
     let token = session_token(&inbound.headers)?.ok_or(Refusal::UnknownSession)?;
     corridor.session(peer, &token)?;
     let reply = corridor.upstream.keep(&lease(token), peer, inbound).await?;
-    plain(&reply)
+    status(&reply)
 }
 
 /// The end of a session. It is written down whatever Snowflake answers.
@@ -28,7 +40,7 @@ pub(crate) async fn close(corridor: &Corridor, peer: &Peer, inbound: &Inbound) -
     corridor.sessions.forget(session.id);
     let end = audit::SessionEnd { session: session.id, reason: "the client closed it".to_owned() };
     corridor.journal.append(end).await?;
-    plain(&reply)
+    status(&reply)
 }
 
 /// New tokens for a session, asked for with its master token. They lead to the same session.
@@ -77,6 +89,14 @@ pub(crate) fn lease(token: Secret<String>) -> Lease {
     Lease::own(Some(Secret::new(format!("Snowflake Token=\"{}\"", token.expose()))))
 }
 
+/// Passes on an answer that says yes or no and nothing more.
+fn status(reply: &Reply) -> Result<Answer, Refusal> {
+    let body = reply.plain()?;
+    StatusReply::decode(&body).map_err(Withheld::from).map_err(Refusal::Withheld)?;
+    Ok(Answer::reply(reply.status, reply.headers.clone(), body))
+}
+
+/// Passes on an answer as it came.
 fn plain(reply: &Reply) -> Result<Answer, Refusal> {
     let body = reply.plain()?;
     Ok(Answer::reply(reply.status, reply.headers.clone(), body))

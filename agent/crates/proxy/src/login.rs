@@ -96,7 +96,13 @@ async fn finish(
         Err(error) => {
             let refusal = Refusal::Upstream(error);
             let reason = refusal.to_string();
-            return close(receipt, audit::Lost { reason }, refusal.answer(What::Login, id)).await;
+            return record::close(
+                receipt,
+                audit::Lost { reason },
+                What::Login,
+                refusal.answer(What::Login, id),
+            )
+            .await;
         }
     };
     let decoded =
@@ -105,7 +111,7 @@ async fn finish(
         Err(withheld) => {
             let refusal = Refusal::Withheld(withheld);
             let outcome = audit::Withheld { server_query: None, reason: refusal.to_string() };
-            return close(receipt, outcome, refusal.answer(What::Login, id)).await;
+            return record::close(receipt, outcome, What::Login, refusal.answer(What::Login, id)).await;
         }
         Ok((LoginReply::Success(success), body)) => {
             let reported = &success.names;
@@ -140,16 +146,7 @@ async fn finish(
             (audit::Failed { server_query: None, code: String::new(), message }.into(), body)
         }
     };
-    close(receipt, outcome, Answer::reply(reply.status, reply.headers, body)).await
-}
-
-/// The outcome first, then the answer. An outcome that cannot be written down leaves no answer to give.
-async fn close(receipt: audit::Receipt, outcome: impl Into<audit::Outcome>, answer: Answer) -> Answer {
-    let id = receipt.query_id();
-    match receipt.close(outcome).await {
-        Ok(_) => answer,
-        Err(error) => Refusal::Withheld(Withheld::Unrecorded(error)).answer(What::Login, id),
-    }
+    record::close(receipt, outcome, What::Login, Answer::reply(reply.status, reply.headers, body)).await
 }
 
 fn intent(

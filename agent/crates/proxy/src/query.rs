@@ -71,7 +71,13 @@ pub(crate) async fn query(
         Ok((reply, clearance)) => Ok(finish(&session, receipt, reply, clearance).await),
         Err(refusal) => {
             let reason = refusal.to_string();
-            Ok(close(receipt, audit::Lost { reason }, refusal.answer(What::Statement, id)).await)
+            Ok(record::close(
+                receipt,
+                audit::Lost { reason },
+                What::Statement,
+                refusal.answer(What::Statement, id),
+            )
+            .await)
         }
     }
 }
@@ -94,12 +100,13 @@ async fn finish(session: &Session, receipt: Receipt, reply: Reply, clearance: Cl
     let id = receipt.query_id();
     match cleared(session, &reply, clearance) {
         Ok((outcome, body)) => {
-            close(receipt, outcome, Answer::reply(reply.status, reply.headers, body)).await
+            record::close(receipt, outcome, What::Statement, Answer::reply(reply.status, reply.headers, body))
+                .await
         }
         Err((server_query, withheld)) => {
             let refusal = Refusal::Withheld(withheld);
             let outcome = audit::Withheld { server_query, reason: refusal.to_string() };
-            close(receipt, outcome, refusal.answer(What::Statement, id)).await
+            record::close(receipt, outcome, What::Statement, refusal.answer(What::Statement, id)).await
         }
     }
 }
@@ -162,15 +169,6 @@ fn pass(success: QuerySuccess, clearance: Clearance) -> Result<(audit::Outcome, 
         masked: record::masked(cleared.masked()),
     };
     Ok((outcome.into(), success.envelope.encode(Some(cleared.into_result()))?))
-}
-
-/// The outcome first, then the answer. An outcome that cannot be written down leaves no answer to give.
-async fn close(receipt: Receipt, outcome: impl Into<audit::Outcome>, answer: Answer) -> Answer {
-    let id = receipt.query_id();
-    match receipt.close(outcome).await {
-        Ok(_) => answer,
-        Err(error) => Refusal::Withheld(Withheld::Unrecorded(error)).answer(What::Statement, id),
-    }
 }
 
 fn intent(

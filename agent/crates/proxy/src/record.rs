@@ -1,9 +1,14 @@
 //! The corridor's findings in the record's own words. One place, so that nothing is told in two ways.
 
-use audit::{Assurance, Decision, MaskedColumn, TableUse, Verdict, Who};
+use audit::{Assurance, Decision, MaskedColumn, Outcome, Receipt, TableUse, Verdict, Who};
 use identity::Principal;
 use model::{Mode, RuleId};
 use policy::Denial;
+
+use crate::{
+    answer::Answer,
+    refusal::{Refusal, What, Withheld},
+};
 
 /// Who is asking.
 pub(crate) fn who(principal: &Principal) -> Who {
@@ -72,6 +77,21 @@ pub(crate) fn masked(columns: &[policy::MaskedColumn]) -> Vec<MaskedColumn> {
             cells: column.cells,
         })
         .collect()
+}
+
+/// Writes an outcome down, and only then lets the answer go. An outcome that cannot be written down leaves no answer
+/// to give.
+pub(crate) async fn close(
+    receipt: Receipt,
+    outcome: impl Into<Outcome>,
+    what: What,
+    answer: Answer,
+) -> Answer {
+    let id = receipt.query_id();
+    match receipt.close(outcome).await {
+        Ok(_) => answer,
+        Err(error) => Refusal::Withheld(Withheld::Unrecorded(error)).answer(what, id),
+    }
 }
 
 fn names(rules: &[RuleId]) -> Vec<String> {
