@@ -112,7 +112,9 @@ impl Engine {
 /// A command that sees nothing of this process's environment: no proxy, no Python path, no home of a user.
 fn command(dir: &Path, program: impl AsRef<std::ffi::OsStr>) -> Command {
     let mut command = Command::new(program);
-    command.env_clear().env("PATH", "/usr/local/bin:/usr/bin:/bin").env("HOME", dir).env("LANG", "C.UTF-8");
+    command.env_clear().env("PATH", "/usr/local/bin:/usr/bin:/bin").env("LANG", "C.UTF-8");
+    // fakesnow leaves a folder for its stages behind; it goes with the lab's.
+    command.env("HOME", dir).env("TMPDIR", dir);
     command.kill_on_drop(true);
     command
 }
