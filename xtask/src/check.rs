@@ -13,7 +13,11 @@ pub(crate) fn lint(place: &Place) -> Result<()> {
     bpf::build(place)?;
     let mut clippy = run::cargo();
     clippy.current_dir(&place.root).arg("clippy").args(build::HOST);
-    run::run(clippy.args(["--all-targets", "--", "--deny", "warnings"]))
+    run::run(clippy.args(["--all-targets", "--", "--deny", "warnings"]))?;
+    // Links in the documentation that lead nowhere.
+    let mut doc = run::cargo();
+    doc.current_dir(&place.root).args(["doc", "--no-deps"]).args(build::HOST);
+    run::run(doc.env("RUSTDOCFLAGS", "--deny warnings"))
 }
 
 /// Every test. What a test starts finds the programs that were built.

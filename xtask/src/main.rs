@@ -36,7 +36,7 @@ enum Verb {
     BuildBpf,
     /// Build the kernel programs, the agent and the lab
     Build,
-    /// Run a command as an unmodified CI job behind the agent: lab [OPTIONS] -- COMMAND...
+    /// Run a command as an unmodified CI job behind the agent: `lab [OPTIONS] -- COMMAND...`
     Lab(Rest),
     /// Tell the story of the leaked token, with real output
     Demo(Rest),
