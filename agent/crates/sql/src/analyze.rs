@@ -3,6 +3,7 @@
 use model::SqlText;
 use sqlparser::{
     dialect::SnowflakeDialect,
+    keywords::Keyword,
     parser::{Parser, ParserError},
     tokenizer::{Token, TokenWithSpan, Word},
 };
@@ -81,6 +82,9 @@ fn explain(mut statement: Statement) -> Result<Statement, Opaque> {
 }
 
 fn parse(tokens: Vec<TokenWithSpan>, session: &SessionNames, names_stage: bool) -> Result<Statement, Opaque> {
+    if holds_statements(&tokens) {
+        return Err(Opaque::Script);
+    }
     let mut parser = Parser::new(&SnowflakeDialect)
         .with_recursion_limit(PARSER_RECURSION_MAX)
         .with_tokens_with_locations(tokens);
@@ -91,6 +95,30 @@ fn parse(tokens: Vec<TokenWithSpan>, session: &SessionNames, names_stage: bool) 
         return Err(Opaque::Syntax { line: at.line, column: at.column });
     }
     statement::read(&parsed, session, names_stage)
+}
+
+/// Whether the parser would read statements within the statement. It does so by recursion, with a large part of the
+/// stack for each; and none of them is a statement that is judged.
+fn holds_statements(tokens: &[TokenWithSpan]) -> bool {
+    let mut significant = tokens.iter().map(|t| &t.token).filter(|t| !matches!(t, Token::Whitespace(_)));
+    let last_is_text = matches!(
+        significant.clone().next_back(),
+        Some(Token::SingleQuotedString(_) | Token::DollarQuotedString(_))
+    );
+    let keyword = |token: Option<&Token>| match token {
+        Some(Token::Word(Word { keyword, quote_style: None, .. })) => Some(*keyword),
+        _ => None,
+    };
+    match keyword(significant.next()) {
+        Some(Keyword::EXPLAIN | Keyword::DESCRIBE | Keyword::DESC | Keyword::PREPARE | Keyword::BEGIN) => {
+            true
+        }
+        // The body of a routine is the last thing in it; where it is no text, it is a list of statements.
+        Some(Keyword::CREATE | Keyword::ALTER) if !last_is_text => significant
+            .map_while(|token| keyword(Some(token)))
+            .any(|word| matches!(word, Keyword::PROCEDURE | Keyword::FUNCTION | Keyword::TRIGGER)),
+        _ => false,
+    }
 }
 
 /// Where the parser stopped. Its own message quotes the text, so only the place is taken from it.

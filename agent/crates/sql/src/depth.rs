@@ -3,6 +3,9 @@
 //! The parser counts its own recursion, but chains (`a + a + a …`, `… UNION … UNION …`) nest as deeply without it, and
 //! a tree is dropped by recursion. Depth is bounded by counting, per level of parentheses: what may nest within one
 //! list item (`chain`, forgotten at each comma) and what may nest across items (`links`: set operations and joins).
+//!
+//! Three constructs cost the parser far more than their place in the tree, and have bounds of their own: a join whose
+//! condition comes later is read by recursion; `POSITION(` and what follows `->` are read twice at each level.
 
 use sqlparser::{
     keywords::Keyword,
@@ -15,24 +18,40 @@ use crate::Opaque;
 pub(crate) const NESTING_MAX: usize = 60;
 /// The deepest tree.
 const DEPTH_MAX: usize = 3000;
+/// Most joins that wait for their `ON` at one time: each takes tens of kilobytes of stack.
+const OPEN_JOINS_MAX: usize = 16;
+/// Most `POSITION(` and `->` within each other: each doubles the time.
+const DOUBLINGS_MAX: usize = 6;
 
 struct Level {
     links: usize,
     chain: usize,
+    open_joins: usize,
+    doublings: usize,
     is_case: bool,
 }
 
 impl Level {
-    fn new(is_case: bool) -> Self {
-        Self { links: 1, chain: 0, is_case }
+    fn new(is_case: bool, doublings: usize) -> Self {
+        Self { links: 1, chain: 0, open_joins: 0, doublings, is_case }
     }
 }
 
 pub(crate) fn check(tokens: &[&TokenWithSpan]) -> Result<(), Opaque> {
     let mut outer: Vec<Level> = Vec::new();
     let mut depth_outside = 0;
-    let mut level = Level::new(false);
+    let mut level = Level::new(false, 0);
+    let mut before = None;
     for token in tokens {
+        let previous = before.replace(keyword(&token.token)).flatten();
+        match keyword(&token.token) {
+            // These two have no condition to wait for.
+            Some(Keyword::JOIN) if matches!(previous, Some(Keyword::CROSS | Keyword::NATURAL)) => {}
+            Some(Keyword::JOIN) => level.open_joins += 1,
+            Some(Keyword::ON | Keyword::USING) => level.open_joins = level.open_joins.saturating_sub(1),
+            _ if token.token == Token::Arrow => level.doublings += 1,
+            _ => {}
+        }
         match effect(&token.token) {
             Effect::Nothing => {}
             Effect::Chain => level.chain += 1,
@@ -40,13 +59,17 @@ pub(crate) fn check(tokens: &[&TokenWithSpan]) -> Result<(), Opaque> {
                 level.links += 1;
                 level.chain = 0;
             }
-            Effect::Item => level.chain = 0,
+            Effect::Item => {
+                level.chain = 0;
+                level.doublings = 0;
+            }
             Effect::Branch if level.is_case => level.chain = 0,
             Effect::Branch => level.chain += 1,
             Effect::Open { is_case } => {
                 level.chain += 1;
                 depth_outside += level.links + level.chain;
-                outer.push(std::mem::replace(&mut level, Level::new(is_case)));
+                let doublings = usize::from(previous == Some(Keyword::POSITION));
+                outer.push(std::mem::replace(&mut level, Level::new(is_case, doublings)));
             }
             // An END that ends no CASE, or a parenthesis too many: the parser will say so.
             Effect::Close { is_case } if is_case != level.is_case => level.chain += 1,
@@ -57,11 +80,23 @@ pub(crate) fn check(tokens: &[&TokenWithSpan]) -> Result<(), Opaque> {
                 }
             }
         }
-        if outer.len() > NESTING_MAX || depth_outside + level.links + level.chain > DEPTH_MAX {
+        let levels = || outer.iter().chain([&level]);
+        if outer.len() > NESTING_MAX
+            || depth_outside + level.links + level.chain > DEPTH_MAX
+            || levels().map(|level| level.open_joins).sum::<usize>() > OPEN_JOINS_MAX
+            || levels().map(|level| level.doublings).sum::<usize>() > DOUBLINGS_MAX
+        {
             return Err(Opaque::TooDeep);
         }
     }
     Ok(())
+}
+
+fn keyword(token: &Token) -> Option<Keyword> {
+    match token {
+        Token::Word(word) if word.quote_style.is_none() => Some(word.keyword),
+        _ => None,
+    }
 }
 
 enum Effect {

@@ -101,6 +101,56 @@ fn the_deepest_statements_let_through_are_read_on_a_small_stack() {
 }
 
 #[test]
+fn what_costs_the_parser_far_more_than_its_length_is_refused_at_once() {
+    on_a_small_stack(|| {
+        for (before, repeat, after) in [
+            // Read by recursion, with a large frame for each.
+            ("select * from t", " join t", ""),
+            ("select * from ", "(t join t join ", "]"),
+            ("delete from t ", "join window ", "not between"),
+            ("create procedure p() as ", "begin ", "] end"),
+            ("create or replace procedure p() as ", "while ", "]"),
+            ("create trigger x before insert on t ", "begin ", ""),
+            ("", "explain ", "on ("),
+            ("explain ", "begin ", "exists"),
+            ("explain create procedure p() as ", "describe ", "1"),
+            // Read twice at each level.
+            ("select ", "position(", "1"),
+            ("set a = ", "position(", "]"),
+            ("select a from t order by ", "(a, b) -> ", "between similar"),
+            ("select f(", "(a, b) -> ", "]"),
+        ] {
+            for n in [24, 40, 58, 120, 230, 900, 2900] {
+                let sql = format!("{before}{}{after}", repeat.repeat(n));
+                let started = Instant::now();
+                let line = facts(&sql);
+                assert!(line.starts_with("opaque"), "{n} × {repeat}: {line:.100}");
+                assert!(
+                    started.elapsed() < Duration::from_secs(2),
+                    "{n} × {repeat}: {:?}",
+                    started.elapsed()
+                );
+            }
+        }
+    });
+}
+
+#[test]
+fn as_much_of_it_as_people_write_is_read() {
+    let joins = " join t on 1=1".repeat(100) + &" natural join t".repeat(50) + &" cross join t".repeat(50);
+    for (sql, expected) in [
+        (format!("select * from t{joins}"), "SELECT read:ANALYTICS.PUBLIC.T"),
+        ("select * from t join t join t on 1=1 on 1=1".to_owned(), "SELECT read:ANALYTICS.PUBLIC.T"),
+        (format!("select 1{}", ", position(a, position('b', c))".repeat(50)), "SELECT"),
+        (format!("select 1{}", ", transform(a, x -> filter(x, y -> y > 1))".repeat(50)), "SELECT"),
+        ("explain select a from t".to_owned(), "EXPLAIN read:ANALYTICS.PUBLIC.T"),
+        ("create table t (begin date, function int)".to_owned(), "CREATE create:ANALYTICS.PUBLIC.T"),
+    ] {
+        assert_eq!(facts(&sql), expected, "{sql:.80}");
+    }
+}
+
+#[test]
 fn long_and_flat_statements_are_read() {
     on_a_small_stack(|| {
         for (sql, expected) in [
