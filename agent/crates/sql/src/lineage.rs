@@ -96,10 +96,16 @@ struct Scope<'a> {
     relations: Vec<Relation>,
 }
 
-/// An output, with the unqualified names in it: each may also be the alias of another output.
+/// An output, with the unqualified names in it, folded: each may also be the alias of another output.
 struct Item {
     output: Output,
-    mentions: HashSet<Ident>,
+    mentions: HashSet<String>,
+}
+
+/// A name without its case. Whether case matters is up to parameters of the session; to ignore it can only find too
+/// much.
+fn folded(name: &Ident) -> String {
+    name.as_str().to_uppercase()
 }
 
 impl Scope<'_> {
@@ -142,7 +148,9 @@ impl Scope<'_> {
                 None => is_opaque = true,
             }
             if let [only] = parts.as_slice() {
-                mentions.insert(only.clone());
+                mentions.insert(folded(only));
+                // A table's own name is no column, but an engine may take it for the whole row.
+                is_opaque |= self.relations.iter().any(|relation| folded(&relation.alias) == folded(only));
             }
         }
         let columns: Vec<ColumnName> = columns.into_iter().collect();
@@ -226,7 +234,7 @@ fn is_plain(expr: &Expr) -> bool {
 fn follow_aliases(mut items: Vec<Item>) -> Result<Vec<Output>, &'static str> {
     let by_alias = items.iter().enumerate().fold(HashMap::<_, Vec<usize>>::new(), |mut map, (i, item)| {
         if let Some(name) = &item.output.name {
-            map.entry(name.clone()).or_default().push(i);
+            map.entry(folded(name)).or_default().push(i);
         }
         map
     });

@@ -298,8 +298,17 @@ impl Reader<'_> {
         if !matches!(set, Set::SingleAssignment { .. } | Set::ParenthesizedAssignments { .. }) {
             return Err(Opaque::Form("SET".to_owned()));
         }
-        let holds_data =
-            self.reached.has_query || !self.reached.tables.is_empty() || !self.reached.functions.is_empty();
+        let values = match set {
+            Set::SingleAssignment { values, .. } | Set::ParenthesizedAssignments { values, .. } => {
+                values.as_slice()
+            }
+            _ => &[],
+        };
+        // A bare name is no constant, either: who puts it in the place of the variable reads a column.
+        let holds_data = self.reached.has_query
+            || !self.reached.tables.is_empty()
+            || !self.reached.functions.is_empty()
+            || values.iter().any(lineage::holds_data);
         let mut statement = self.facts(Effects::new(Class::Set, "SET"))?;
         if holds_data {
             statement.elsewhere.push(Elsewhere::VariableHoldsData);

@@ -41,6 +41,9 @@ fn a_plain_select_is_followed() {
         ("select filter(v, x -> x > ssn) from t", "f(T.SSN|T.V|T.X)"),
         ("select ssn as x, x:y from t", "T.SSN, f(T.SSN|T.X)"),
         ("select 1", "-"),
+        // The name of a table may stand for its whole row.
+        ("select t, a from t", "?, T.A"),
+        ("select r::varchar, to_json(\"R\"), r:ssn, r['ssn'] from t r", "?, ?, ?, ?"),
     ]);
 }
 
@@ -52,6 +55,8 @@ fn an_output_may_name_another_one() {
         ("select b as c, a as b, ssn as a from t", "T.A|T.B|T.SSN, T.A|T.SSN, T.SSN"),
         ("select upper(email) as email from t", "f(T.EMAIL)"),
         ("select leak() as a, a as b from t", "?, ?"),
+        // Some engines do not mind the case of a quoted name.
+        ("select ssn as \"x\", x as y, X || '' as z from t", "T.SSN, T.SSN|T.X, f(T.SSN|T.X)"),
     ]);
 }
 

@@ -28,6 +28,9 @@ fn ways_to_elsewhere_are_noticed() {
         ("execute immediate from @s/x.sql", "DynamicSql"),
         ("set x = (select ssn from t)", "VariableHoldsData"),
         ("set x = leak()", "VariableHoldsData"),
+        ("set x = ssn", "VariableHoldsData"),
+        ("set x = -t.ssn", "VariableHoldsData"),
+        ("set (x, y) = (1, \"SSN\")", "VariableHoldsData"),
         ("alter session set search_path = 'a, b'", "NameResolution(\"SEARCH_PATH\")"),
         ("alter session unset timezone, \"QUOTED_IDENTIFIERS_IGNORE_CASE\"", "NameResolution"),
     ] {
@@ -45,6 +48,7 @@ fn harmless_neighbours_are_not() {
         "select last_query_id()",
         "alter session set query_tag = 'search_path'",
         "set x = upper('a')",
+        "set (x, y) = ('a', 1 + $z)",
         "copy into t from @s",
     ] {
         let line = facts(sql);
