@@ -110,9 +110,20 @@ fn holds_statements(tokens: &[TokenWithSpan]) -> bool {
         _ => None,
     };
     match keyword(significant.next()) {
-        Some(Keyword::EXPLAIN | Keyword::DESCRIBE | Keyword::DESC | Keyword::PREPARE | Keyword::BEGIN) => {
-            true
-        }
+        Some(
+            Keyword::BEGIN
+            | Keyword::CASE
+            | Keyword::DECLARE
+            | Keyword::DESC
+            | Keyword::DESCRIBE
+            | Keyword::EXPLAIN
+            | Keyword::FOR
+            | Keyword::IF
+            | Keyword::LOOP
+            | Keyword::PREPARE
+            | Keyword::REPEAT
+            | Keyword::WHILE,
+        ) => true,
         // The body of a routine is the last thing in it; where it is no text, it is a list of statements.
         Some(Keyword::CREATE | Keyword::ALTER) if !last_is_text => significant
             .map_while(|token| keyword(Some(token)))

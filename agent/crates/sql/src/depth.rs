@@ -4,8 +4,8 @@
 //! a tree is dropped by recursion. Depth is bounded by counting, per level of parentheses: what may nest within one
 //! list item (`chain`, forgotten at each comma) and what may nest across items (`links`: set operations and joins).
 //!
-//! Three constructs cost the parser far more than their place in the tree, and have bounds of their own: a join whose
-//! condition comes later is read by recursion; `POSITION(` and what follows `->` are read twice at each level.
+//! Some constructs cost the parser far more than their place in the tree, and have bounds of their own: a join whose
+//! condition comes later is read by recursion; `POSITION(`, `IN (` and what follows `->` are read twice at each level.
 
 use sqlparser::{
     keywords::Keyword,
@@ -20,7 +20,7 @@ pub(crate) const NESTING_MAX: usize = 60;
 const DEPTH_MAX: usize = 3000;
 /// Most joins that wait for their `ON` at one time: each takes tens of kilobytes of stack.
 const OPEN_JOINS_MAX: usize = 16;
-/// Most `POSITION(` and `->` within each other: each doubles the time.
+/// Most `POSITION(`, `IN (` and `->` within each other: each doubles the time.
 const DOUBLINGS_MAX: usize = 6;
 
 struct Level {
@@ -41,15 +41,22 @@ pub(crate) fn check(tokens: &[&TokenWithSpan]) -> Result<(), Opaque> {
     let mut outer: Vec<Level> = Vec::new();
     let mut depth_outside = 0;
     let mut level = Level::new(false, 0);
-    let mut before = None;
-    for token in tokens {
-        let previous = before.replace(keyword(&token.token)).flatten();
+    for (at, token) in tokens.iter().enumerate() {
+        let back = |by: usize| at.checked_sub(by).and_then(|at| tokens.get(at)).map(|t| &t.token);
+        let previous = back(1).and_then(keyword);
         match keyword(&token.token) {
-            // These two have no condition to wait for.
-            Some(Keyword::JOIN) if matches!(previous, Some(Keyword::CROSS | Keyword::NATURAL)) => {}
+            // These two have no condition to wait for; after another `JOIN` they are names of tables.
+            Some(Keyword::JOIN)
+                if matches!(previous, Some(Keyword::CROSS | Keyword::NATURAL))
+                    && back(2).and_then(keyword) != Some(Keyword::JOIN) => {}
             Some(Keyword::JOIN) => level.open_joins += 1,
             Some(Keyword::ON | Keyword::USING) => level.open_joins = level.open_joins.saturating_sub(1),
+            Some(Keyword::SELECT | Keyword::WITH) => {}
             _ if token.token == Token::Arrow => level.doublings += 1,
+            // A list of values is first read as a query.
+            _ if back(1) == Some(&Token::LParen) && back(2).and_then(keyword) == Some(Keyword::IN) => {
+                level.doublings += 1;
+            }
             _ => {}
         }
         match effect(&token.token) {
