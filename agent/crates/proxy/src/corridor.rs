@@ -21,7 +21,7 @@ use crate::{
     answer::Answer,
     arrival::Arrival,
     housekeeping,
-    limits::{EXCHANGE_CHARS_MAX, HEAD_WAIT_MAX, REQUEST_BYTES_MAX},
+    limits::{EXCHANGE_CHARS_MAX, HEAD_WAIT_MAX, REQUEST_BYTES_MAX, STATEMENT_BYTES_MAX},
     login, plain, query, record,
     refusal::{Refusal, What},
     session::{Session, Sessions},
@@ -170,18 +170,18 @@ impl Corridor {
     /// One request, one answer.
     async fn exchange(&self, peer: &Peer, request: Request<Incoming>) -> Answer {
         let (head, body) = request.into_parts();
-        let Ok(body) = Limited::new(body, REQUEST_BYTES_MAX).collect().await else {
-            return Refusal::RequestTooLarge.answer(What::Request, QueryId::new(Uuid::new_v4()));
-        };
-        let inbound =
-            Inbound { method: head.method, uri: head.uri, headers: head.headers, body: body.to_bytes() };
         let id = QueryId::new(Uuid::new_v4());
-        let exchange = snowflake::classify(&inbound.method, &inbound.uri);
-        let what = match exchange {
-            Exchange::Login { .. } => What::Login,
-            Exchange::Query { .. } => What::Statement,
-            _ => What::Request,
+        let exchange = snowflake::classify(&head.method, &head.uri);
+        let (what, bytes_max) = match exchange {
+            Exchange::Login { .. } => (What::Login, REQUEST_BYTES_MAX),
+            Exchange::Query { .. } => (What::Statement, STATEMENT_BYTES_MAX),
+            _ => (What::Request, REQUEST_BYTES_MAX),
         };
+        let Ok(body) = Limited::new(body, bytes_max).collect().await else {
+            return Refusal::RequestTooLarge { bytes_max }.answer(what, id);
+        };
+        let (method, uri, headers, body) = (head.method, head.uri, head.headers, body.to_bytes());
+        let inbound = Inbound { method, uri, headers, body, bytes_max };
         let answered = match exchange {
             Exchange::Login { .. } => login::login(self, peer, &inbound, id).await,
             Exchange::Query { request_id } => query::query(self, peer, &inbound, request_id, id).await,

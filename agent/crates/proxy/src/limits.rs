@@ -2,10 +2,15 @@
 
 use std::time::Duration;
 
-/// A request body, as sent and after inflating. Snowflake takes statements of 1 MB; binds may be many times that.
-pub(crate) const REQUEST_BYTES_MAX: usize = 64 << 20;
+/// The body of a statement's request, as sent and after inflating. Snowflake takes texts of 1 MB; binds may be many
+/// times that.
+pub(crate) const STATEMENT_BYTES_MAX: usize = 64 << 20;
 
-/// A reply body, as sent. Inline rows are a first part of a few megabytes; the rest comes in chunks.
+/// The body of any other request, as sent and after inflating. Most of these can be sent without a session, so little
+/// is held for them.
+pub(crate) const REQUEST_BYTES_MAX: usize = 4 << 20;
+
+/// A reply body, as sent and after inflating. Inline rows are a first part of a few megabytes; the rest comes in chunks.
 pub(crate) const REPLY_BYTES_MAX: usize = 256 << 20;
 
 /// Sessions known at one time. Beyond it the one unused for longest is forgotten, and must log in again.

@@ -4,14 +4,15 @@
 use audit::Receipt;
 use model::{Ident, QueryId, RequestId};
 use policy::{Clearance, Decision, StatementAsk};
-use snowflake::{QueryReply, QuerySuccess, session_token};
+use snowflake::{QueryReply, QueryRequest, QuerySuccess, SessionNames, session_token};
+use sql::{Class, Group};
 
 use crate::{
     answer::Answer,
     corridor::{Corridor, Peer},
     housekeeping, record,
     refusal::{Refusal, What, Withheld},
-    session::{Repeat, Session},
+    session::{Repeat, Session, Turn},
     upstream::{Inbound, Reply, Worded},
 };
 
@@ -35,19 +36,7 @@ pub(crate) async fn query(
     if worded.request().described_job_id.is_some() {
         return Err(Refusal::DescribedEarlier);
     }
-    if let Some(request) = request
-        && session.repeat(request, worded.request().retry_content()) == Repeat::Different
-    {
-        return Err(Refusal::NotARetry);
-    }
-
-    let names = session.names();
-    let scope = sql::SessionNames {
-        database: names.database.clone(),
-        schema: names.schema.clone(),
-        fold_quoted: session.fold_quoted,
-    };
-    let facts = sql::analyze(&worded.request().text, &scope);
+    let Reading { facts, names, _turn } = read(&session, worded.request(), request).await?;
     let intent = |verdict| intent(peer, &session, request, id, &facts, verdict);
     let asked = StatementAsk {
         principal: &peer.principal,
@@ -67,8 +56,9 @@ pub(crate) async fn query(
     let verdict = record::permitted(corridor.mode, permit.rules(), permit.would_refuse());
     let receipt = corridor.journal.open(intent(verdict)).await?;
     let lease = housekeeping::lease(token);
+    let renaming = Renaming::of(&facts, &session);
     match corridor.upstream.execute(permit, &receipt, &lease, peer, worded).await {
-        Ok((reply, clearance)) => Ok(finish(&session, receipt, reply, clearance).await),
+        Ok((reply, clearance)) => Ok(finish(&session, renaming, receipt, reply, clearance).await),
         Err(refusal) => {
             let reason = refusal.to_string();
             Ok(record::close(
@@ -78,6 +68,88 @@ pub(crate) async fn query(
                 refusal.answer(What::Statement, id),
             )
             .await)
+        }
+    }
+}
+
+/// A statement that was understood, under names that stay as they are until it is answered.
+struct Reading {
+    facts: sql::Facts,
+    names: SessionNames,
+    _turn: Turn,
+}
+
+/// Waits for the statement's turn and reads it.
+async fn read(
+    session: &Session,
+    asked: &QueryRequest,
+    request: Option<RequestId>,
+) -> Result<Reading, Refusal> {
+    let analyze = |names: &SessionNames| {
+        let (database, schema) = (names.database.clone(), names.schema.clone());
+        let scope = sql::SessionNames { database, schema, fold_quoted: session.fold_quoted };
+        sql::analyze(&asked.text, &scope)
+    };
+    let mut turn = session.share().await;
+    let mut names = session.names();
+    let mut facts = analyze(&names);
+    if may_rename(&facts) {
+        drop(turn);
+        turn = session.alone().await;
+        names = session.names();
+        facts = analyze(&names);
+    }
+    if let Some(request) = request {
+        match session.repeat(request, asked.retry_content(), &names) {
+            Repeat::Different => return Err(Refusal::NotARetry),
+            Repeat::Same(common) if common != names => {
+                facts = analyze(&common);
+                names = common;
+            }
+            Repeat::First | Repeat::Same(_) => {}
+        }
+    }
+    Ok(Reading { facts, names, _turn: turn })
+}
+
+/// Whether the session's names may be others after the statement. Nobody knows of what was not understood.
+fn may_rename(facts: &sql::Facts) -> bool {
+    facts.statement().map_or(true, |statement| match statement.class {
+        Class::Use => true,
+        // A new database or schema becomes the session's own; one that is dropped is no more.
+        Class::Create | Class::Alter | Class::Drop | Class::Undrop => !statement.containers.is_empty(),
+        class => class.group() == Group::Execute,
+    })
+}
+
+/// A statement under way. If it may change the session's names, they are not known until Snowflake says that it is over.
+struct Renaming {
+    /// What they were, if it may change them.
+    before: Option<SessionNames>,
+    /// Whether it may have changed them although it failed.
+    runs_code: bool,
+}
+
+impl Renaming {
+    fn of(facts: &sql::Facts, session: &Session) -> Self {
+        let runs_code = facts.statement().map_or(true, |statement| statement.class.group() == Group::Execute);
+        let before = may_rename(facts).then(|| session.names());
+        if before.is_some() {
+            session.lose_names();
+        }
+        Self { before, runs_code }
+    }
+
+    fn succeeded(self, session: &Session, reported: SessionNames) {
+        if let Some(before) = self.before {
+            session.follow(before);
+        }
+        session.follow(reported);
+    }
+
+    fn failed(self, session: &Session) {
+        if let (Some(before), false) = (self.before, self.runs_code) {
+            session.follow(before);
         }
     }
 }
@@ -96,9 +168,15 @@ async fn refuse(
 }
 
 /// Masks Snowflake's answer, writes the outcome down, and only then answers.
-async fn finish(session: &Session, receipt: Receipt, reply: Reply, clearance: Clearance) -> Answer {
+async fn finish(
+    session: &Session,
+    renaming: Renaming,
+    receipt: Receipt,
+    reply: Reply,
+    clearance: Clearance,
+) -> Answer {
     let id = receipt.query_id();
-    match cleared(session, &reply, clearance) {
+    match cleared(session, renaming, &reply, clearance) {
         Ok((outcome, body)) => {
             record::close(receipt, outcome, What::Statement, Answer::reply(reply.status, reply.headers, body))
                 .await
@@ -117,6 +195,7 @@ type NotPassedOn = (Option<String>, Withheld);
 /// What is written down and what is passed on. The rows in it went through the clearance.
 fn cleared(
     session: &Session,
+    renaming: Renaming,
     reply: &Reply,
     clearance: Clearance,
 ) -> Result<(audit::Outcome, Vec<u8>), NotPassedOn> {
@@ -124,12 +203,13 @@ fn cleared(
     let body = reply.plain().map_err(|error| early(error.into()))?;
     match QueryReply::decode(body).map_err(|error| early(error.into()))? {
         QueryReply::Success(success) => {
-            session.follow(success.names.clone());
+            renaming.succeeded(session, success.names.clone());
             let server_query = success.query_id.clone();
             let passed = pass(*success, clearance);
             passed.map_err(|withheld| (server_query, withheld))
         }
         QueryReply::Failure(failure) => {
+            renaming.failed(session);
             let outcome = audit::Failed {
                 server_query: failure.query_id.clone(),
                 code: failure.code.clone(),

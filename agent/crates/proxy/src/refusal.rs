@@ -9,7 +9,7 @@ use audit::Decision;
 use model::{HostName, QueryId, RuleId, Timestamp};
 use snowflake::{AuthorizationError, RequestError, Unknown, codec::CodecError};
 
-use crate::{answer::Answer, limits::REQUEST_BYTES_MAX, upstream::UpstreamError};
+use crate::{answer::Answer, upstream::UpstreamError};
 
 /// A request that ends here.
 #[derive(Debug, thiserror::Error)]
@@ -29,8 +29,8 @@ pub(crate) enum Refusal {
     /// A name that leads to a guarded address, and is no account of the configuration.
     #[error("{0} is not an account that this host may reach; the operator names accounts in guard.accounts")]
     NotAnAccount(HostName),
-    #[error("the request is longer than {} MiB", REQUEST_BYTES_MAX >> 20)]
-    RequestTooLarge,
+    #[error("the request is longer than {} MiB", .bytes_max >> 20)]
+    RequestTooLarge { bytes_max: usize },
     #[error("{0}")]
     Encoding(#[from] CodecError),
     #[error("{0}")]
@@ -161,7 +161,7 @@ impl Refusal {
             | Self::NotARetry
             | Self::Encoding(_) => true,
             Self::NotAnAccount(_)
-            | Self::RequestTooLarge
+            | Self::RequestTooLarge { .. }
             | Self::Unrecorded(_)
             | Self::Upstream(_)
             | Self::Withheld(_)

@@ -10,9 +10,10 @@ use std::{
     time::Instant,
 };
 
-use model::{AccountName, RequestId, Secret, SessionId};
+use model::{AccountName, Ident, RequestId, Secret, SessionId};
 use sha2::{Digest, Sha256};
 use snowflake::SessionNames;
+use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 use uuid::Uuid;
 
 use crate::limits::{RETRIES_MAX, SESSIONS_MAX};
@@ -30,17 +31,39 @@ pub(crate) struct Session {
     /// Whether quoted names are upper-cased too (`QUOTED_IDENTIFIERS_IGNORE_CASE`), as the login's reply said.
     pub(crate) fold_quoted: bool,
     names: Mutex<SessionNames>,
-    retries: Mutex<VecDeque<(RequestId, TokenDigest)>>,
+    /// Statements share it; one that may change the session's names has it alone. Otherwise a statement could be judged
+    /// by names that are others when Snowflake reads it.
+    turn: Arc<RwLock<()>>,
+    retries: Mutex<VecDeque<Asked>>,
     used: Mutex<Instant>,
 }
 
+/// A request that was seen.
+#[derive(Debug)]
+struct Asked {
+    request: RequestId,
+    digest: [u8; 32],
+    /// What the session's names were.
+    names: SessionNames,
+}
+
+/// Held while a statement is judged and executed.
+#[derive(Debug)]
+pub(crate) enum Turn {
+    /// With others, whose statements leave the session's names alone, as this one does.
+    Shared { _guard: OwnedRwLockReadGuard<()> },
+    /// Alone.
+    Alone { _guard: OwnedRwLockWriteGuard<()> },
+}
+
 /// What a request id says about a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Repeat {
     /// Not seen before.
     First,
-    /// Seen, with the same text, bindings and parameters: the driver tries again.
-    Same,
+    /// Seen, with the same text, bindings and parameters: the driver tries again. Snowflake answers as it did then, or
+    /// executes it now: these are the names that were the same at both times.
+    Same(SessionNames),
     /// Seen with something else in it.
     Different,
 }
@@ -61,6 +84,7 @@ impl Session {
             job,
             fold_quoted,
             names: Mutex::new(names),
+            turn: Arc::default(),
             retries: Mutex::default(),
             used: Mutex::new(Instant::now()),
         }
@@ -79,21 +103,49 @@ impl Session {
         names.role = reported.role.or(names.role.take());
     }
 
-    /// Remembers a request and says whether it is a retry. `content` is what must not differ between tries.
-    pub(crate) fn repeat(&self, request: RequestId, content: &[u8]) -> Repeat {
-        let digest: TokenDigest = Sha256::digest(content).into();
+    /// What they are is not known until a reply tells: Snowflake was given a statement that may have changed them,
+    /// and did not say.
+    pub(crate) fn lose_names(&self) {
+        *lock(&self.names) = SessionNames::default();
+    }
+
+    /// Waits until a statement may be judged that leaves the session's names alone.
+    pub(crate) async fn share(&self) -> Turn {
+        Turn::Shared { _guard: self.turn.clone().read_owned().await }
+    }
+
+    /// Waits until a statement may be judged that may change the session's names.
+    pub(crate) async fn alone(&self) -> Turn {
+        Turn::Alone { _guard: self.turn.clone().write_owned().await }
+    }
+
+    /// Remembers a request and says whether it is a retry. `content` is what must not differ between tries; `names` are
+    /// the session's now.
+    pub(crate) fn repeat(&self, request: RequestId, content: &[u8], names: &SessionNames) -> Repeat {
+        let digest: [u8; 32] = Sha256::digest(content).into();
         let mut seen = lock(&self.retries);
-        match seen.iter().find(|(id, _)| *id == request) {
-            Some((_, before)) if *before == digest => Repeat::Same,
+        match seen.iter().find(|asked| asked.request == request) {
+            Some(before) if before.digest == digest => Repeat::Same(common(&before.names, names)),
             Some(_) => Repeat::Different,
             None => {
                 if seen.len() == RETRIES_MAX {
                     seen.pop_front();
                 }
-                seen.push_back((request, digest));
+                seen.push_back(Asked { request, digest, names: names.clone() });
                 Repeat::First
             }
         }
+    }
+}
+
+/// The names that are the same in both; the others are not known.
+fn common(a: &SessionNames, b: &SessionNames) -> SessionNames {
+    let same = |a: &Option<Ident>, b: &Option<Ident>| if a == b { a.clone() } else { None };
+    SessionNames {
+        database: same(&a.database, &b.database),
+        schema: same(&a.schema, &b.schema),
+        warehouse: same(&a.warehouse, &b.warehouse),
+        role: same(&a.role, &b.role),
     }
 }
 
@@ -152,8 +204,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
-    use model::Ident;
-
     use super::*;
 
     fn session(n: u128) -> Arc<Session> {
@@ -182,10 +232,46 @@ mod tests {
     fn a_retry_is_the_same_request_and_nothing_else() {
         let session = session(1);
         let (one, two) = (RequestId::new(Uuid::from_u128(1)), RequestId::new(Uuid::from_u128(2)));
-        assert_eq!(session.repeat(one, b"select 1"), Repeat::First);
-        assert_eq!(session.repeat(one, b"select 1"), Repeat::Same);
-        assert_eq!(session.repeat(one, b"drop table t"), Repeat::Different);
-        assert_eq!(session.repeat(two, b"select 1"), Repeat::First);
+        let names = session.names();
+        assert_eq!(session.repeat(one, b"select 1", &names), Repeat::First);
+        assert_eq!(session.repeat(one, b"select 1", &names), Repeat::Same(names.clone()));
+        assert_eq!(session.repeat(one, b"drop table t", &names), Repeat::Different);
+        assert_eq!(session.repeat(two, b"select 1", &names), Repeat::First);
+    }
+
+    #[test]
+    fn a_retry_under_other_names_has_only_those_that_are_the_same() {
+        let session = session(1);
+        let request = RequestId::new(Uuid::from_u128(1));
+        assert_eq!(session.repeat(request, b"select a from t", &session.names()), Repeat::First);
+        let moved = SessionNames {
+            schema: Some(Ident::exact("S")),
+            role: Some(Ident::exact("R")),
+            ..session.names()
+        };
+        let Repeat::Same(names) = session.repeat(request, b"select a from t", &moved) else { panic!() };
+        assert_eq!(names, SessionNames { database: Some(Ident::exact("DB")), ..SessionNames::default() });
+        session.lose_names();
+        assert_eq!(session.names(), SessionNames::default());
+    }
+
+    #[tokio::test]
+    async fn a_statement_that_changes_names_runs_alone() {
+        use std::time::Duration;
+
+        let session = session(1);
+        let waits = async |turn: &mut (dyn Future<Output = Turn> + Unpin)| {
+            tokio::time::timeout(Duration::from_millis(20), turn).await.is_err()
+        };
+        let (first, second) = (session.share().await, session.share().await);
+        let mut alone = Box::pin(session.alone());
+        assert!(waits(&mut alone).await);
+        drop((first, second));
+        let turn = alone.await;
+        let mut shared = Box::pin(session.share());
+        assert!(waits(&mut shared).await);
+        drop(turn);
+        assert!(!waits(&mut shared).await);
     }
 
     #[test]

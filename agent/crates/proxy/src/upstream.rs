@@ -78,6 +78,8 @@ pub(crate) struct Inbound {
     pub(crate) uri: Uri,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
+    /// How large the body may be when inflated.
+    pub(crate) bytes_max: usize,
 }
 
 /// A statement's request, read once: what was judged is what is sent.
@@ -103,7 +105,7 @@ impl Inbound {
     /// The plain body, if it is JSON in the one encoding that has one reading.
     pub(crate) fn json(&self) -> Result<Cow<'_, [u8]>, CodecError> {
         codec::json_in_utf8(single(&self.headers, header::CONTENT_TYPE)?)?;
-        codec::plain(&self.body, single(&self.headers, header::CONTENT_ENCODING)?)
+        codec::plain(&self.body, single(&self.headers, header::CONTENT_ENCODING)?, self.bytes_max)
     }
 }
 
@@ -111,7 +113,7 @@ impl Reply {
     /// The plain body.
     pub(crate) fn plain(&self) -> Result<Vec<u8>, CodecError> {
         let coding = single(&self.headers, header::CONTENT_ENCODING)?;
-        Ok(codec::plain(&self.body, coding)?.into_owned())
+        Ok(codec::plain(&self.body, coding, REPLY_BYTES_MAX)?.into_owned())
     }
 }
 

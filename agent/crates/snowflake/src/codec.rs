@@ -4,9 +4,6 @@ use std::{borrow::Cow, io::Read};
 
 use flate2::bufread::GzDecoder;
 
-/// A body after inflating. Statements end at 1 MB; bindings and inline rows may be many times that.
-pub const PLAIN_BYTES_MAX: usize = 256 << 20;
-
 /// Why a body could not be brought into plain form.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CodecError {
@@ -29,22 +26,26 @@ pub enum CodecError {
     #[error("the gzip body has bytes after its end")]
     Trailing,
     /// Larger than may be held.
-    #[error("the body is larger than {PLAIN_BYTES_MAX} bytes when inflated")]
-    TooLarge,
+    #[error("the body is larger than {bytes_max} bytes when inflated")]
+    TooLarge {
+        /// How large it may be.
+        bytes_max: usize,
+    },
 }
 
 /// The plain form of a body. `content_encoding` is the header's value.
 ///
 /// # Errors
-/// When the coding is not known, the data are broken, or the result is larger than [`PLAIN_BYTES_MAX`].
-pub fn plain<'a>(body: &'a [u8], content_encoding: Option<&str>) -> Result<Cow<'a, [u8]>, CodecError> {
-    inflate(body, content_encoding, PLAIN_BYTES_MAX)
-}
-
-fn inflate<'a>(body: &'a [u8], coding: Option<&str>, bytes_max: usize) -> Result<Cow<'a, [u8]>, CodecError> {
-    let coding = coding.map(str::trim).unwrap_or_default();
+/// When the coding is not known, the data are broken, or the result is larger than `bytes_max`.
+pub fn plain<'a>(
+    body: &'a [u8],
+    content_encoding: Option<&str>,
+    bytes_max: usize,
+) -> Result<Cow<'a, [u8]>, CodecError> {
+    let coding = content_encoding.map(str::trim).unwrap_or_default();
     if coding.is_empty() || coding.eq_ignore_ascii_case("identity") {
-        return if body.len() > bytes_max { Err(CodecError::TooLarge) } else { Ok(Cow::Borrowed(body)) };
+        let fits = body.len() <= bytes_max;
+        return if fits { Ok(Cow::Borrowed(body)) } else { Err(CodecError::TooLarge { bytes_max }) };
     }
     if !coding.eq_ignore_ascii_case("gzip") && !coding.eq_ignore_ascii_case("x-gzip") {
         return Err(CodecError::Coding { coding: crate::error::shown(coding) });
@@ -55,7 +56,7 @@ fn inflate<'a>(body: &'a [u8], coding: Option<&str>, bytes_max: usize) -> Result
     let limit = u64::try_from(bytes_max).unwrap_or(u64::MAX).saturating_add(1);
     GzDecoder::new(&mut rest).take(limit).read_to_end(&mut plain).map_err(|_| CodecError::Gzip)?;
     if plain.len() > bytes_max {
-        return Err(CodecError::TooLarge);
+        return Err(CodecError::TooLarge { bytes_max });
     }
     if !rest.is_empty() {
         return Err(CodecError::Trailing);
@@ -108,7 +109,7 @@ mod tests {
             (&packed, Some("gzip")),
             (&packed, Some(" GZip ")),
         ] {
-            assert_eq!(plain(body, coding).unwrap().as_ref(), b"{\"a\":1}", "{coding:?}");
+            assert_eq!(plain(body, coding, 100).unwrap().as_ref(), b"{\"a\":1}", "{coding:?}");
         }
     }
 
@@ -130,7 +131,7 @@ mod tests {
             (b"{}", "deflate", CodecError::Coding { coding: "deflate".into() }),
             (&packed, "gzip, gzip", CodecError::Coding { coding: "gzip, gzip".into() }),
         ] {
-            assert_eq!(plain(body, Some(coding)), Err(error), "{coding}");
+            assert_eq!(plain(body, Some(coding), 100), Err(error), "{coding}");
         }
     }
 
@@ -138,9 +139,10 @@ mod tests {
     fn a_bomb_stops_at_the_limit() {
         let bomb = gzip(&vec![b' '; 1 << 20]);
         assert!(bomb.len() < 2_000);
-        assert_eq!(inflate(&bomb, Some("gzip"), (1 << 20) - 1), Err(CodecError::TooLarge));
-        assert_eq!(inflate(&bomb, Some("gzip"), 1 << 20).unwrap().len(), 1 << 20);
-        assert_eq!(inflate(b"abc", None, 2), Err(CodecError::TooLarge));
+        let bytes_max = (1 << 20) - 1;
+        assert_eq!(plain(&bomb, Some("gzip"), bytes_max), Err(CodecError::TooLarge { bytes_max }));
+        assert_eq!(plain(&bomb, Some("gzip"), 1 << 20).unwrap().len(), 1 << 20);
+        assert_eq!(plain(b"abc", None, 2), Err(CodecError::TooLarge { bytes_max: 2 }));
     }
 
     #[test]
