@@ -119,9 +119,7 @@ fn holds_statements(tokens: &[TokenWithSpan]) -> bool {
             | Keyword::EXPLAIN
             | Keyword::FOR
             | Keyword::IF
-            | Keyword::LOOP
             | Keyword::PREPARE
-            | Keyword::REPEAT
             | Keyword::WHILE,
         ) => true,
         // The body of a routine is the last thing in it; where it is no text, it is a list of statements.
