@@ -20,11 +20,14 @@ const IPV4: u32 = 0x0800u16.to_be() as u32;
 const IPV6: u32 = 0x86ddu16.to_be() as u32;
 
 /// Where the fields lie, RFC 791 3.1 and RFC 8200 3.
+const V4_FRAGMENT_AT: usize = 6;
 const V4_PROTOCOL_AT: usize = 9;
 const V4_DESTINATION_AT: usize = 16;
 const V6_NEXT_HEADER_AT: usize = 6;
 const V6_DESTINATION_AT: usize = 24;
 const V6_HEADER_BYTES: u32 = 40;
+/// "More fragments" and the offset, which are all zero in a packet that is whole.
+const V4_FRAGMENT_BITS: u16 = 0x3fff;
 /// Where length and flags lie in a TCP header, RFC 9293 3.1.
 const TCP_LENGTH_AT: u32 = 12;
 
@@ -45,6 +48,8 @@ struct Header {
     protocol: u8,
     /// Where the next header begins, if it begins at all.
     bytes: u32,
+    /// Whether what follows is a part of something longer. In IPv6 that is a protocol of its own.
+    is_fragment: bool,
 }
 
 #[cgroup_skb(egress)]
@@ -72,16 +77,19 @@ fn header(ctx: &SkBuffContext) -> Option<Header> {
     match unsafe { (*ctx.skb.skb).protocol } {
         IPV4 => {
             let words: u8 = ctx.load(0).ok()?;
+            let fragment: [u8; 2] = ctx.load(V4_FRAGMENT_AT).ok()?;
             Some(Header {
                 destination: Address::from_v4_word(ctx.load(V4_DESTINATION_AT).ok()?),
                 protocol: ctx.load(V4_PROTOCOL_AT).ok()?,
                 bytes: u32::from(words & 0x0f) * 4,
+                is_fragment: u16::from_be_bytes(fragment) & V4_FRAGMENT_BITS != 0,
             })
         }
         IPV6 => Some(Header {
             destination: Address::from_v6_words(ctx.load(V6_DESTINATION_AT).ok()?),
             protocol: ctx.load(V6_NEXT_HEADER_AT).ok()?,
             bytes: V6_HEADER_BYTES,
+            is_fragment: false,
         }),
         _ => None,
     }
@@ -108,10 +116,11 @@ fn socket(ctx: &SkBuffContext) -> *mut bpf_sock {
 
 /// Whether this is how the kernel itself answers on a connection that has no socket any more: a bare acknowledgement
 /// or reset, from a raw socket of its own. Up to Linux 6.12 the last packet of most of the agent's connections is one.
-/// A raw socket of anybody else may send the same, and gets nothing by it: it opens nothing and carries nothing.
+/// A raw socket of anybody else may send the same, and gets nothing by it: it opens nothing and carries nothing. A
+/// fragment could look like one and carry a part of something longer, so none is taken for one.
 #[inline(always)]
 fn is_kernels_reply(ctx: &SkBuffContext, socket: *mut bpf_sock, header: &Header) -> bool {
-    if socket.is_null() || header.protocol != TCP {
+    if socket.is_null() || header.protocol != TCP || header.is_fragment {
         return false;
     }
     // SAFETY: a full socket, of which a program may read these fields.

@@ -110,6 +110,16 @@ def raw(host, port, flags="2", payload=""):
     return "sent"
 
 
+def raw_fragment(host, port, flags, place):
+    tcp = struct.pack("!HHIIBBHHH", 40000, int(port), 1, 0, 5 << 4, int(flags), 65535, 0, 0)
+    ends = socket.inet_aton("192.0.2.1"), socket.inet_aton(host)
+    ip = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 0, 4711, int(place, 16), 64, socket.IPPROTO_TCP, 0, *ends)
+    raw_socket = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_TCP)
+    raw_socket.setsockopt(socket.IPPROTO_IP, socket.IP_HDRINCL, 1)
+    raw_socket.sendto(ip + tcp, (host, 0))
+    return "sent"
+
+
 def listen(port):
     sock = socket.socket()
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
