@@ -70,46 +70,48 @@ pub(crate) fn link_create(
     cgroup: BorrowedFd<'_>,
     attach_type: u32,
 ) -> io::Result<OwnedFd> {
-    let attr = LinkCreate { program: program.as_raw_fd(), target: cgroup.as_raw_fd(), attach_type, flags: 0 };
+    let mut attr =
+        LinkCreate { program: program.as_raw_fd(), target: cgroup.as_raw_fd(), attach_type, flags: 0 };
     // SAFETY: the command reads `attr`, which is laid out as it asks.
-    let fd = unsafe { bpf(BPF_LINK_CREATE, &attr) }?;
+    let fd = unsafe { bpf(BPF_LINK_CREATE, &mut attr) }?;
     // SAFETY: the command answers a new descriptor that nobody else knows.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 /// Replaces the program behind a link, at once: no call meets neither or both.
 pub(crate) fn link_update(link: BorrowedFd<'_>, program: BorrowedFd<'_>) -> io::Result<()> {
-    let attr = LinkUpdate { link: link.as_raw_fd(), program: program.as_raw_fd(), flags: 0, old_program: 0 };
+    let mut attr =
+        LinkUpdate { link: link.as_raw_fd(), program: program.as_raw_fd(), flags: 0, old_program: 0 };
     // SAFETY: the command reads `attr`, which is laid out as it asks.
-    unsafe { bpf(BPF_LINK_UPDATE, &attr) }.map(drop)
+    unsafe { bpf(BPF_LINK_UPDATE, &mut attr) }.map(drop)
 }
 
 /// What the kernel says of a link on a cgroup.
 pub(crate) fn link_info(link: BorrowedFd<'_>) -> io::Result<LinkInfo> {
     let mut info = LinkInfo::default();
     let size = u32::try_from(size_of::<LinkInfo>()).map_err(io::Error::other)?;
-    let attr = Info { fd: link.as_raw_fd(), size, info: (&raw mut info).expose_provenance() as u64 };
-    // SAFETY: the command reads `attr`, laid out as it asks, and writes at most `size` bytes to `info`, which is
-    // integers only and lives until the call is over.
-    unsafe { bpf(BPF_OBJ_GET_INFO_BY_FD, &attr) }?;
+    let mut attr = Info { fd: link.as_raw_fd(), size, info: (&raw mut info).expose_provenance() as u64 };
+    // SAFETY: the command reads `attr`, laid out as it asks, writes how much there is into its `size`, and at most as
+    // much as `size` said to `info`, which is integers only and lives until the call is over.
+    unsafe { bpf(BPF_OBJ_GET_INFO_BY_FD, &mut attr) }?;
     Ok(info)
 }
 
 /// Pins a program, map or link at a path on a BPF file system, where nothing may be yet.
 pub(crate) fn pin(object: impl AsFd, path: &Path) -> io::Result<()> {
     let name = CString::new(path.as_os_str().as_bytes())?;
-    let attr =
+    let mut attr =
         Object { path: name.as_ptr().expose_provenance() as u64, fd: object.as_fd().as_raw_fd(), flags: 0 };
     // SAFETY: the command reads `attr`, laid out as it asks, and the path, which lives until the call is over.
-    unsafe { bpf(BPF_OBJ_PIN, &attr) }.map(drop)
+    unsafe { bpf(BPF_OBJ_PIN, &mut attr) }.map(drop)
 }
 
 /// Opens what is pinned at a path.
 pub(crate) fn open_pin(path: &Path) -> io::Result<OwnedFd> {
     let name = CString::new(path.as_os_str().as_bytes())?;
-    let attr = Object { path: name.as_ptr().expose_provenance() as u64, fd: 0, flags: 0 };
+    let mut attr = Object { path: name.as_ptr().expose_provenance() as u64, fd: 0, flags: 0 };
     // SAFETY: the command reads `attr`, laid out as it asks, and the path, which lives until the call is over.
-    let fd = unsafe { bpf(BPF_OBJ_GET, &attr) }?;
+    let fd = unsafe { bpf(BPF_OBJ_GET, &mut attr) }?;
     // SAFETY: the command answers a new descriptor that nobody else knows.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
@@ -132,10 +134,11 @@ pub(crate) fn netns_cookie(socket: impl AsFd) -> io::Result<u64> {
 }
 
 /// # Safety
-/// `T` must be laid out as `command` asks, and every address in it must be valid for what the command does with it.
-unsafe fn bpf<T>(command: libc::c_long, attr: &T) -> io::Result<RawFd> {
-    // SAFETY: `attr` lives until the call is over and its size is given; the rest is the caller's promise.
-    let answer = unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_ref(attr), size_of::<T>()) };
+/// `T` must be laid out as `command` asks, whatever the command writes into it must be a value of it, and every address
+/// in it must be valid for what the command does with it.
+unsafe fn bpf<T>(command: libc::c_long, attr: &mut T) -> io::Result<RawFd> {
+    // SAFETY: `attr` is ours alone until the call is over and its size is given; the rest is the caller's promise.
+    let answer = unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(attr), size_of::<T>()) };
     if answer < 0 {
         return Err(io::Error::last_os_error());
     }
