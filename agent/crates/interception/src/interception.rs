@@ -30,13 +30,18 @@ use crate::{
 /// Dropping it closes the listeners and leaves programs and maps pinned: guarded connections are refused until an
 /// agent starts again. [`detach`](Self::detach) takes them away.
 pub struct Interception {
+    attached: Attached,
+    pins: Pins,
+}
+
+/// The programs in their places, and their counterparts here.
+struct Attached {
     listeners: Listeners,
     marker: Marker,
     guarded: Mutex<Guarded>,
     counters: Counters,
     links: Links,
     _log: KernelLog,
-    pins: Pins,
 }
 
 impl Interception {
@@ -45,8 +50,9 @@ impl Interception {
     /// and in the network namespace to serve; a few tens of milliseconds of it do not yield.
     ///
     /// # Errors
-    /// When the host lacks something, another agent holds the pins, or the kernel refuses a step. Programs that were
-    /// attached before stay as they are.
+    /// When the host lacks something, another agent holds the pins, the port is taken, or the kernel refuses a step. What
+    /// this start has pinned is taken back. What an earlier run has pinned stays, attached and guarding; if the kernel
+    /// refused while its programs were being replaced, some of them are this agent's.
     pub async fn start(cfg: &Config) -> Result<Self, Error> {
         let failed: Vec<Check> = preflight(cfg).into_iter().filter(|check| check.outcome.is_err()).collect();
         if !failed.is_empty() {
@@ -54,33 +60,24 @@ impl Interception {
         }
         let (cgroup, own) = cgroups(cfg)?;
         let pins = Pins::open(&cfg.pins)?;
-        let mut object = object::load(&pins)?;
-        let log = KernelLog::start(&mut object)?;
-        let marker = Marker::new(take(&mut object, object::MARKS)?)?;
-        let (registry, accepted) =
-            (take(&mut object, object::LISTENERS)?, take(&mut object, object::ACCEPTED)?);
-        let listeners = Listeners::open(cfg.port, &marker, registry, accepted)?;
-        let links = Links::attach(&object, &pins, &cgroup, own.as_ref())?;
-        pins.remove_other_layouts()?;
-        Ok(Self {
-            listeners,
-            marker,
-            guarded: Mutex::new(Guarded::new(take(&mut object, object::GUARDED)?)?),
-            counters: Counters::new(take(&mut object, object::COUNTERS)?)?,
-            links,
-            _log: log,
-            pins,
-        })
+        match Attached::new(cfg, &pins, &cgroup, own.as_ref()) {
+            Ok(attached) => Ok(Self { attached, pins }),
+            Err(error) => {
+                pins.abandon();
+                Err(error)
+            }
+        }
     }
 
     /// Makes `addrs` the guarded set, on every port of each address. An address in the old and in the new set is
-    /// guarded throughout.
+    /// guarded throughout. What an agent of another layout has left attached guards until then, and goes now.
     ///
     /// # Errors
-    /// When there are more than [`GUARDED_MAX`](crate::GUARDED_MAX), one is not another host's, or the map fails; in
-    /// the first two cases nothing was changed.
+    /// When there are more than [`GUARDED_MAX`](crate::GUARDED_MAX), one is not another host's, or a map or pin fails;
+    /// in the first two cases nothing was changed.
     pub fn guard(&self, addrs: &BTreeSet<IpAddr>) -> Result<(), Error> {
-        self.guarded.lock().unwrap_or_else(PoisonError::into_inner).replace(addrs)
+        self.attached.guarded.lock().unwrap_or_else(PoisonError::into_inner).replace(addrs)?;
+        self.pins.remove_other_layouts()
     }
 
     /// The next connection that was caught. One that reached the listener without having been redirected is closed,
@@ -89,19 +86,19 @@ impl Interception {
     /// # Errors
     /// Only when the listener is broken for good; what concerns one connection is dealt with here.
     pub async fn accept(&self) -> Result<Intercepted, Error> {
-        self.listeners.accept().await
+        self.attached.listeners.accept().await
     }
 
     /// The agent's own way to guarded addresses.
     #[must_use]
     pub fn dialer(&self) -> Dialer {
-        Dialer::new(self.marker.clone())
+        Dialer::new(self.attached.marker.clone())
     }
 
     /// The port on loopback that caught connections are handed to.
     #[must_use]
     pub fn port(&self) -> u16 {
-        self.listeners.port()
+        self.attached.listeners.port()
     }
 
     /// Every outcome, with how often it was met since the maps were first made.
@@ -109,7 +106,7 @@ impl Interception {
     /// # Errors
     /// When the map cannot be read.
     pub fn counters(&self) -> Result<Vec<(Outcome, u64)>, Error> {
-        Ok(self.counters.read()?)
+        Ok(self.attached.counters.read()?)
     }
 
     /// Takes programs, maps and pins away: nothing is guarded from then on.
@@ -117,13 +114,34 @@ impl Interception {
     /// # Errors
     /// When a pin cannot be removed; what it held may still be attached.
     pub fn detach(self) -> Result<(), Error> {
-        let Self { listeners, links, pins, .. } = self;
+        let Self { attached: Attached { listeners, links, .. }, pins } = self;
         pins.remove()?;
         // The programs go with the last descriptors of their links, and only then the listeners: a connect in between
         // is caught and closed.
         drop(links);
         drop(listeners);
         Ok(())
+    }
+}
+
+impl Attached {
+    /// Loads, listens, and only then attaches.
+    fn new(cfg: &Config, pins: &Pins, cgroup: &Cgroup, own: Option<&Cgroup>) -> Result<Self, Error> {
+        let mut object = object::load(pins)?;
+        let log = KernelLog::start(&mut object)?;
+        let marker = Marker::new(take(&mut object, object::MARKS)?)?;
+        let (registry, accepted) =
+            (take(&mut object, object::LISTENERS)?, take(&mut object, object::ACCEPTED)?);
+        let listeners = Listeners::open(cfg.port, &marker, registry, accepted)?;
+        let links = Links::attach(&object, pins, cgroup, own)?;
+        Ok(Self {
+            listeners,
+            marker,
+            guarded: Mutex::new(Guarded::new(take(&mut object, object::GUARDED)?)?),
+            counters: Counters::new(take(&mut object, object::COUNTERS)?)?,
+            links,
+            _log: log,
+        })
     }
 }
 

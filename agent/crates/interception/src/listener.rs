@@ -73,6 +73,9 @@ impl Listeners {
                 Err(MapError::KeyNotFound) => {
                     tracing::debug!("closed a connection that was not redirected here");
                 }
+                Err(MapError::SyscallError(error)) if is_exhaustion(&error.io_error) => {
+                    tracing::warn!(%error, "closed a connection whose record could not be read");
+                }
                 Err(error) => return Err(MapFault::of(object::ACCEPTED)(error).into()),
             }
         }

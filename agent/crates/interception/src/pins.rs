@@ -4,7 +4,7 @@
 //! different layouts exclude each other as well.
 
 use std::{
-    fs::{self, DirBuilder, File},
+    fs::{self, DirBuilder, File, Metadata},
     io,
     net::IpAddr,
     os::{
@@ -42,18 +42,21 @@ const LOCK_PAUSE: Duration = Duration::from_millis(20);
 pub(crate) struct Pins {
     root: PathBuf,
     folder: PathBuf,
+    /// The folders that were not there before, outermost first.
+    made: Vec<PathBuf>,
     _lock: Flock<File>,
 }
 
 impl Pins {
-    /// Makes the folders where they are missing and takes the lock.
+    /// Makes the folders where they are missing and takes the lock. Nothing is put into a folder of somebody else's.
     pub(crate) fn open(root: &Path) -> Result<Self, Error> {
-        let folder = root.join(format!("v{LAYOUT}"));
-        DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(failed("make", &folder))?;
+        let mut made = make(root)?;
         let lock = lock(root)?;
         trust(root)?;
+        let folder = root.join(format!("v{LAYOUT}"));
+        made.extend(make(&folder)?);
         trust(&folder)?;
-        Ok(Self { root: root.to_owned(), folder, _lock: lock })
+        Ok(Self { root: root.to_owned(), folder, made, _lock: lock })
     }
 
     /// Where the map or link of this name is pinned.
@@ -61,7 +64,20 @@ impl Pins {
         self.folder.join(name)
     }
 
-    /// Takes away what agents of other layouts have pinned. For when this one's programs are in place.
+    /// Takes back what a start that failed has made, so that nothing has changed. What was there before stays.
+    pub(crate) fn abandon(self) {
+        for folder in self.made.iter().rev() {
+            let removed =
+                if *folder == self.folder { fs::remove_dir_all(folder) } else { fs::remove_dir(folder) };
+            // The failure of the start is the one worth returning.
+            if let Err(error) = removed {
+                tracing::warn!(folder = %folder.display(), %error, "a folder that was made for pins is left behind");
+            }
+        }
+    }
+
+    /// Takes away what agents of other layouts have pinned. For when this one's programs are in place and know what to
+    /// guard.
     pub(crate) fn remove_other_layouts(&self) -> Result<(), Error> {
         for folder in layouts(&self.root)? {
             if folder != self.folder {
@@ -154,26 +170,49 @@ pub(crate) fn marks(pins: &Path) -> Result<Option<MapData>, Error> {
 /// Detaches the programs of an agent that does not run, and removes its maps. Nothing pinned is no error.
 ///
 /// # Errors
-/// When an agent runs, or a pin cannot be removed.
+/// When an agent runs, the folder is not this user's alone, or a pin cannot be removed.
 pub fn remove(pins: &Path) -> Result<(), Error> {
     match pins.try_exists() {
         Ok(false) => Ok(()),
-        Ok(true) => Pins { root: pins.to_owned(), folder: pins.to_owned(), _lock: lock(pins)? }.remove(),
+        Ok(true) => Pins::open(pins)?.remove(),
         Err(error) => Err(failed("read", pins)(error)),
     }
 }
 
+/// Makes a folder for this user alone, and those above it, where they are missing. Answers which were.
+fn make(folder: &Path) -> Result<Vec<PathBuf>, Error> {
+    let is_missing = |path: &&Path| !path.as_os_str().is_empty() && !path.exists();
+    let missing: Vec<&Path> = folder.ancestors().take_while(is_missing).collect();
+    let mut made = Vec::new();
+    for path in missing.into_iter().rev() {
+        match DirBuilder::new().mode(0o700).create(path) {
+            Ok(()) => made.push(path.to_owned()),
+            // Somebody else was faster, and takes it back if need be.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(failed("make", path)(error)),
+        }
+    }
+    Ok(made)
+}
+
 fn lock(root: &Path) -> Result<Flock<File>, Error> {
-    let mut folder = File::open(root).map_err(failed("read", root))?;
     for _ in 0..LOCK_TRIES_MAX {
-        folder = match Flock::lock(folder, FlockArg::LockExclusiveNonblock) {
-            Ok(lock) => return Ok(lock),
-            Err((folder, Errno::EWOULDBLOCK)) => folder,
+        let folder = File::open(root).map_err(failed("read", root))?;
+        match Flock::lock(folder, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) if is_at(&lock, root) => return Ok(lock),
+            Ok(_) | Err((_, Errno::EWOULDBLOCK)) => thread::sleep(LOCK_PAUSE),
             Err((_, errno)) => return Err(failed("lock", root)(errno.into())),
-        };
-        thread::sleep(LOCK_PAUSE);
+        }
     }
     Err(Error::Locked(root.to_owned()))
+}
+
+/// Whether `path` still leads to this folder. Whoever had the lock before may have removed the folder, and a third one
+/// may hold the lock of the folder that is there now.
+fn is_at(folder: &File, path: &Path) -> bool {
+    let identity = |found: io::Result<Metadata>| found.map(|found| (found.dev(), found.ino())).ok();
+    let held = identity(folder.metadata());
+    held.is_some() && held == identity(fs::metadata(path))
 }
 
 /// Whether only this user could have put something there. Everybody may make folders at the top of a BPF file system,
@@ -187,13 +226,16 @@ fn trust(folder: &Path) -> Result<(), Error> {
     Err(Error::Untrusted(folder.to_owned()))
 }
 
-/// The folders `v<number>` below `root`.
+/// The folders `v<number>` below `root`; none where there is no root.
 fn layouts(root: &Path) -> Result<Vec<PathBuf>, Error> {
     let is_layout = |path: &PathBuf| {
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         name.strip_prefix('v').is_some_and(|number| number.parse::<u32>().is_ok())
     };
-    let entries = fs::read_dir(root).and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect());
+    let entries = match fs::read_dir(root) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect()),
+    };
     let mut entries: Vec<PathBuf> = entries.map_err(failed("read", root))?;
     entries.retain(is_layout);
     Ok(entries)
@@ -234,4 +276,42 @@ fn listeners(map: MapData) -> Result<Vec<ListenerEntry>, Error> {
 
 fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
     move |source| Error::Pin { action, path: path.to_owned(), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_of_a_folder_that_was_replaced_is_no_lock() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("snowfence");
+        fs::create_dir(&root).unwrap();
+        let held = lock(&root).unwrap();
+        assert!(matches!(lock(&root), Err(Error::Locked(_))));
+        fs::rename(&root, dir.path().join("away")).unwrap();
+        assert!(!is_at(&held, &root), "gone");
+        fs::create_dir(&root).unwrap();
+        assert!(!is_at(&held, &root), "replaced");
+        assert!(is_at(&lock(&root).unwrap(), &root));
+    }
+
+    #[test]
+    fn a_start_that_failed_takes_back_its_own_folders_and_no_others() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("above/snowfence");
+        Pins::open(&root).unwrap().abandon();
+        assert!(!dir.path().join("above").exists());
+
+        fs::create_dir_all(root.join("v0")).unwrap();
+        let pins = Pins::open(&root).unwrap();
+        fs::write(pins.path("GUARDED"), "").unwrap();
+        pins.abandon();
+        assert_eq!(layouts(&root).unwrap(), [root.join("v0")]);
+
+        // Of an earlier run: not this start's to take back.
+        fs::create_dir(root.join("v1")).unwrap();
+        Pins::open(&root).unwrap().abandon();
+        assert!(root.join("v1").exists());
+    }
 }

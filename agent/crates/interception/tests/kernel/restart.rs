@@ -282,21 +282,32 @@ fn a_pin_folder_that_others_can_change_is_refused() {
         for cfg in [open, foreign, linked] {
             let refused = Interception::start(&cfg).await;
             assert!(matches!(refused, Err(Error::Untrusted(path)) if path == cfg.pins));
+            assert_eq!(fs::read_dir(&cfg.pins).unwrap().count(), 0, "something was put into it");
+            assert!(matches!(remove(&cfg.pins), Err(Error::Untrusted(path)) if path == cfg.pins));
         }
     });
 }
 
 #[test]
-fn pins_of_another_layout_go_when_ours_are_in_place() {
+fn an_agent_of_another_layout_guards_until_this_one_knows_what_to_guard() {
     World::run(async |world| {
-        let old = world.pins().join("v0");
-        fs::create_dir_all(&old).unwrap();
-        fs::create_dir_all(world.pins().join("violets")).unwrap();
-        let agent = Agent::start(&world.config(0)).await;
+        let cfg = world.config(0);
+        Agent::guarding(&cfg, &[GUARDED]).await.end().await;
+        // As if an earlier version had left it: its maps are not for this one to read.
+        let (old, ours) = (world.pins().join("v0"), world.pins().join("v1"));
+        fs::rename(&ours, &old).unwrap();
+        fs::create_dir(world.pins().join("violets")).unwrap();
+        let agent = Agent::start(&cfg).await;
+        assert!(inspect(&world.pins()).unwrap().guarded.is_empty(), "a set of its own");
+        assert_eq!(world.client(CONNECT).await, REFUSED);
+        assert_eq!(world.client("raw 203.0.113.10 443").await, "error=EPERM");
+
+        agent.guard(&[GUARDED]);
         assert!(!old.exists());
-        assert!(world.pins().join("violets").exists(), "not ours to judge");
+        assert!(world.client(CONNECT).await.contains(" got=AGENT "));
+        assert_eq!(world.attached_programs().len(), HOOKS.len());
         agent.stop().await.detach().unwrap();
-        assert!(world.pins().join("violets").exists());
+        assert!(world.pins().join("violets").exists(), "not ours to judge");
     });
 }
 

@@ -132,6 +132,31 @@ fn packets_of_a_raw_socket_are_dropped() {
 }
 
 #[test]
+fn a_fragment_is_dropped_also_where_it_looks_like_a_bare_acknowledgement() {
+    World::run(async |world| {
+        let agent = Agent::guarding(&world.config(0), &[GUARDED]).await;
+        // The first of several, one from the middle, the last.
+        for (dropped, place) in (1..).zip(["2000", "2003", "0003"]) {
+            let said = world.client(&format!("raw_fragment 203.0.113.10 443 16 {place}")).await;
+            assert_eq!(
+                (said.as_str(), agent.count(Outcome::PacketDropped)),
+                ("error=EPERM", dropped),
+                "{place}"
+            );
+        }
+        // Whole, whether or not it may be taken apart on its way.
+        for place in ["0000", "4000"] {
+            assert_eq!(
+                world.client(&format!("raw_fragment 203.0.113.10 443 16 {place}")).await,
+                "sent",
+                "{place}"
+            );
+        }
+        assert_eq!(agent.count(Outcome::PacketDropped), 3);
+    });
+}
+
+#[test]
 fn a_translated_listener_port_leads_nowhere() {
     World::run(async |world| {
         // What an administrator of a container can do: whoever is sent to the listener ends at the real server.
@@ -223,6 +248,23 @@ fn a_stranger_on_the_listeners_port_gets_nothing() {
         // The port is taken, and that is said; nothing else changes.
         let refused = Interception::start(&world.config(port)).await;
         assert!(matches!(refused, Err(Error::Listen { .. })));
+        let pinned = inspect(&world.pins()).unwrap();
+        assert_eq!((pinned.detached, pinned.guarded), (Vec::new(), vec![GUARDED.parse::<IpAddr>().unwrap()]));
+        assert_eq!(world.client("connect 203.0.113.10 443").await, "error=ECONNREFUSED");
+        stranger.nudge().await;
+    });
+}
+
+#[test]
+fn a_start_that_finds_its_port_taken_leaves_nothing_behind() {
+    World::run(async |world| {
+        let port = 15_447;
+        let mut stranger = world.start(&format!("listen {port}"));
+        assert_eq!(stranger.line().await, "listening");
+        let refused = Interception::start(&world.config(port)).await;
+        assert!(matches!(refused, Err(Error::Listen { .. })));
+        assert!(!world.pins().exists(), "maps are pinned before there are listeners");
+        assert!(world.attached_programs().is_empty());
         stranger.nudge().await;
     });
 }
