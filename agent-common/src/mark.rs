@@ -1,8 +1,8 @@
 //! What tells the agent's own sockets from all others.
 
 /// Kept in the storage of a socket. Only a holder of the map's descriptor can put it there, it dies with the socket,
-/// and it is not passed to accepted sockets: unlike a pid, a uid or a firewall mark it can be neither forged nor
-/// inherited.
+/// and it is not passed to accepted sockets: unlike a pid, a uid or a firewall mark it cannot be inherited, and nobody
+/// but the host's own root, who can open the map as the agent does, can forge it.
 #[repr(transparent)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Mark(u32);
