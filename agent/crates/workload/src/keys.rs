@@ -2,11 +2,12 @@
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use http::Uri;
 use identity::{IssuerFault, KeySet};
+use tokio::time::Instant;
 
 use crate::https::HttpsClient;
 
@@ -180,18 +181,23 @@ mod tests {
 
     const PATH: &str = "/.well-known/jwks";
 
+    /// Times are in seconds.
     fn keys(issuer: &FakeIssuer, fresh: u64, usable: u64, asked: u64) -> Keys {
         let times = KeyTimes {
-            fresh_for: Duration::from_millis(fresh),
-            usable_for: Duration::from_millis(usable),
-            asked_every: Duration::from_millis(asked),
-            missed_every: Duration::from_millis(asked),
+            fresh_for: Duration::from_secs(fresh),
+            usable_for: Duration::from_secs(usable),
+            asked_every: Duration::from_secs(asked),
+            missed_every: Duration::from_secs(asked),
         };
-        Keys::new(
-            HttpsClient::new(issuer.client_config(), Duration::from_millis(500)),
-            issuer.url(PATH),
-            times,
-        )
+        let client = HttpsClient::new(issuer.client_config(), Duration::from_secs(60));
+        Keys::new(client, issuer.url(PATH), times)
+    }
+
+    /// Moves the clock on. Only while nobody is asked: on a clock that stands still, a deadline comes at once.
+    async fn pass(seconds: u64) {
+        tokio::time::pause();
+        tokio::time::advance(Duration::from_secs(seconds)).await;
+        tokio::time::resume();
     }
 
     #[test]
@@ -216,7 +222,7 @@ mod tests {
     async fn fresh_keys_are_fetched_once_also_by_many() {
         let issuer = FakeIssuer::start().await;
         issuer.answer(PATH, Answer::Body(Issuer::new("a").jwks()));
-        let keys = keys(&issuer, 60_000, 60_000, 0);
+        let keys = keys(&issuer, 600, 600, 0);
         let mut readers = tokio::task::JoinSet::new();
         for _ in 0..8 {
             let keys = keys.clone();
@@ -232,11 +238,11 @@ mod tests {
     async fn an_unknown_key_renews_them_but_not_too_often() {
         let issuer = FakeIssuer::start().await;
         issuer.answer(PATH, Answer::Body(Issuer::new("a").jwks()));
-        let keys = keys(&issuer, 60_000, 60_000, 300);
+        let keys = keys(&issuer, 6000, 6000, 300);
         let first = keys.current().await.unwrap();
         issuer.answer(PATH, Answer::Body(Issuer::new("b").jwks()));
         assert!(Arc::ptr_eq(&first, &keys.other_than(&first).await.unwrap()), "asked again too soon");
-        tokio::time::sleep(Duration::from_millis(350)).await;
+        pass(300).await;
         let second = keys.other_than(&first).await.unwrap();
         assert!(!Arc::ptr_eq(&first, &second));
         assert!(Arc::ptr_eq(&second, &keys.other_than(&first).await.unwrap()), "renewed meanwhile");
@@ -252,7 +258,7 @@ mod tests {
         issuer.answer(PATH, Answer::Status(503));
         assert!(Arc::ptr_eq(&first, &keys.current().await.unwrap()));
         assert!(Arc::ptr_eq(&first, &keys.other_than(&first).await.unwrap()));
-        tokio::time::sleep(Duration::from_millis(450)).await;
+        pass(400).await;
         assert_eq!(keys.current().await.unwrap_err(), IssuerFault::Refused(503));
     }
 
@@ -260,7 +266,7 @@ mod tests {
     async fn an_issuer_in_trouble_is_not_asked_again_at_once() {
         let issuer = FakeIssuer::start().await;
         issuer.answer(PATH, Answer::Body("{}".to_owned()));
-        let keys = keys(&issuer, 60_000, 60_000, 60_000);
+        let keys = keys(&issuer, 600, 600, 600);
         for _ in 0..3 {
             assert_eq!(keys.current().await.unwrap_err(), IssuerFault::Malformed);
         }

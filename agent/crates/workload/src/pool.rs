@@ -50,23 +50,33 @@ mod tests {
 
     use super::*;
 
+    /// Longer than any work takes that ends.
+    const PATIENT: Duration = Duration::from_secs(60);
+    /// Soon over, for work that does not end.
+    const HASTY: Duration = Duration::from_millis(50);
+
     #[tokio::test]
     async fn work_is_done_or_late() {
-        let pool = Pool::new(Duration::from_millis(100));
-        assert_eq!(pool.run(|| 7).await, Ok(7));
-        let (release, wait) = mpsc::channel::<()>();
-        assert_eq!(pool.run(move || wait.recv().is_ok()).await, Err(Late));
-        drop(release);
-        assert_eq!(pool.run(|| -> u32 { panic!("on purpose") }).await, Err(Late));
-        assert_eq!(pool.run(|| 8).await, Ok(8), "a panic gives its place back");
+        assert_eq!(Pool::new(PATIENT).run(|| 7).await, Ok(7));
+        let (_release, wait) = mpsc::channel::<()>();
+        // The work ends with the test, because the sender does.
+        assert_eq!(Pool::new(HASTY).run(move || wait.recv().is_ok()).await, Err(Late));
+    }
+
+    #[tokio::test]
+    async fn work_that_panics_gives_its_place_back() {
+        let pool = Pool::new(PATIENT);
+        for _ in 0..=TOGETHER_MAX {
+            assert_eq!(pool.run(|| -> u32 { panic!("on purpose") }).await, Err(Late));
+        }
+        assert_eq!(pool.run(|| 8).await, Ok(8));
     }
 
     #[tokio::test]
     async fn hanging_work_keeps_its_place_so_that_threads_stay_bounded() {
-        let pool = Pool::new(Duration::from_millis(50));
+        let pool = Arc::new(Pool::new(HASTY));
         let mut releases = Vec::new();
         let mut hanging = tokio::task::JoinSet::new();
-        let pool = Arc::new(pool);
         for _ in 0..TOGETHER_MAX {
             let (release, wait) = mpsc::channel::<()>();
             releases.push(release);
@@ -78,7 +88,7 @@ mod tests {
         }
         assert_eq!(pool.run(|| 7).await, Err(Late), "all places are taken");
         releases.clear();
-        tokio::time::sleep(Duration::from_millis(20)).await;
-        assert_eq!(pool.run(|| 7).await, Ok(7));
+        let freed = async { while pool.run(|| 7).await.is_err() {} };
+        timeout(PATIENT, freed).await.expect("the places are not given back");
     }
 }

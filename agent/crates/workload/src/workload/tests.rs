@@ -1,6 +1,6 @@
 //! From evidence to principal, against an issuer on loopback with real TLS and real signatures.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use identity::{
     Assurance,
@@ -35,6 +35,10 @@ struct Bench {
 
 impl Bench {
     async fn new() -> Self {
+        Self::with_deadline(Duration::from_secs(60)).await
+    }
+
+    async fn with_deadline(issuer_deadline: Duration) -> Self {
         let net = FakeIssuer::start().await;
         let issuer = Issuer::new("k1");
         net.answer(KEYS, Reply::Body(issuer.jwks()));
@@ -48,8 +52,8 @@ impl Bench {
                 leeway: Duration::from_secs(30),
             },
             tls: net.client_config(),
-            proc_deadline: Duration::from_secs(5),
-            issuer_deadline: Duration::from_millis(500),
+            proc_deadline: Duration::from_secs(60),
+            issuer_deadline,
         };
         let times =
             KeyTimes { asked_every: Duration::ZERO, missed_every: Duration::ZERO, ..KeyTimes::DEFAULT };
@@ -144,12 +148,15 @@ async fn a_step_that_can_ask_and_fails_is_nobody_and_not_observed() {
         (Reply::Redirect("https://evil.example/".to_owned()), IssuerFault::Refused(302)),
         (Reply::Body("{}".to_owned()), IssuerFault::Malformed),
         (Reply::Body("x".repeat(TOKEN_ANSWER_BYTES_MAX + 1)), IssuerFault::Malformed),
-        (Reply::Never, IssuerFault::TimedOut),
-        (Reply::HeadOnly, IssuerFault::TimedOut),
     ];
     for (worker, (reply, fault)) in (100..).step_by(2).zip(faults) {
         bench.net.answer(MINT, reply);
         assert_eq!(bench.reason(worker).await, NobodyReason::NotIssued(fault));
+    }
+    let hasty = Bench::with_deadline(Duration::from_millis(300)).await;
+    for (worker, reply) in [(20, Reply::Never), (30, Reply::HeadOnly)] {
+        hasty.net.answer(MINT, reply);
+        assert_eq!(hasty.reason(worker).await, NobodyReason::NotIssued(IssuerFault::TimedOut));
     }
     bench.mints_text("no token");
     assert!(matches!(bench.reason(200).await, NobodyReason::NoToken(_)));
@@ -274,9 +281,7 @@ async fn this_process_is_identified_and_is_no_job() {
             + u64::try_from(uptime.tv_nsec).unwrap(),
         comm: String::new(),
     };
-    let begun = Instant::now();
     let evidence = bench.workload.identify(&owner).await;
-    assert!(begun.elapsed() < Duration::from_secs(1));
     assert_eq!(evidence.process().exe, std::env::current_exe().ok());
     let principal = bench.principal_at(&evidence, 1).await;
     assert_eq!(principal.reason(), Some(&NobodyReason::NoJob));
