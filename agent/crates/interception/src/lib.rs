@@ -7,8 +7,8 @@
 //! A process calls `connect(2)`; a program on its cgroup sees a guarded address, writes the address and the caller
 //! into the socket, and points the socket at a listener of the agent in the same network namespace. The agent accepts,
 //! reads that record from the accepted socket, and has an [`Intercepted`]. Its own way out is a [`Dialer`], whose
-//! sockets carry a mark that nothing else on the host can set, short of its root. Everything else to a guarded address is refused, also
-//! while no agent runs: programs and maps are pinned and outlive it.
+//! sockets carry a mark that nothing else on the host can set, short of its root. Everything else to a guarded address
+//! is refused, also while no agent runs: programs and maps are pinned and outlive it.
 
 mod attach;
 mod cgroup;
