@@ -2,7 +2,9 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs,
+    fs::{self, File},
+    io::{self, Read, Seek, SeekFrom},
+    path::Path,
 };
 
 use model::{QueryId, SessionId};
@@ -48,11 +50,19 @@ pub(crate) fn recover(folder: &Folder) -> Result<Recovered, Error> {
 
 fn set_aside(folder: &Folder, whole: u64) -> Result<(), Error> {
     let path = entries_path(folder.path());
-    let bytes = fs::read(&path).map_err(Error::io("read", &path))?;
-    let torn = usize::try_from(whole).ok().and_then(|whole| bytes.get(whole..)).unwrap_or_default();
-    let digest = sha256(torn);
+    let torn = behind(&path, whole).map_err(Error::io("read", &path))?;
+    let digest = sha256(&torn);
     let (before, after) = SET_ASIDE;
-    folder.write(&format!("{before}{whole}-{}{after}", digest.get(..16).unwrap_or_default()), torn)
+    folder.write(&format!("{before}{whole}-{}{after}", digest.get(..16).unwrap_or_default()), &torn)
+}
+
+/// What a file holds behind its first `length` bytes. Only that is read: the record before it may be larger than memory.
+fn behind(path: &Path, length: u64) -> io::Result<Vec<u8>> {
+    let mut file = File::open(path)?;
+    file.seek(SeekFrom::Start(length))?;
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 #[derive(Default)]
@@ -107,5 +117,23 @@ impl LeftOpen {
             SessionEnd { session, reason: "the agent ended while the session was open".to_owned() }.into()
         });
         lost.chain(ended)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_torn_is_read_without_what_is_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("entries.jsonl");
+        // A hole costs no disk, and would cost a tebibyte of memory.
+        let whole = 1 << 40;
+        let mut file = File::create(&path).unwrap();
+        file.seek(SeekFrom::Start(whole)).unwrap();
+        io::Write::write_all(&mut file, b"{\"torn").unwrap();
+        assert_eq!(behind(&path, whole).unwrap(), b"{\"torn");
+        assert_eq!(behind(&path, whole + 6).unwrap(), b"");
     }
 }
