@@ -25,9 +25,10 @@ impl Folder {
     /// Makes the folder when it is not there, for its owner alone, and locks it.
     pub(crate) fn lock(path: &Path) -> Result<Self, Error> {
         if !path.is_dir() {
+            let changed = folders_to_flush(path);
             let mut builder = DirBuilder::new();
             builder.recursive(true).mode(0o700).create(path).map_err(Error::io("make", path))?;
-            sync_folder(path.parent().unwrap_or(path))?;
+            changed.into_iter().try_for_each(sync_folder)?;
         }
         let name = path.join(LOCK);
         let lock = private().create(true).truncate(false).open(&name).map_err(Error::io("open", &name))?;
@@ -98,6 +99,14 @@ fn private() -> OpenOptions {
     options
 }
 
+/// The folders that making `path` changes, innermost first: each above one that is missing. Unless all of them are
+/// flushed, a power cut can take a whole branch, and the record in it.
+fn folders_to_flush(path: &Path) -> Vec<&Path> {
+    let missing = path.ancestors().take_while(|folder| !folder.exists());
+    let parents = missing.filter_map(Path::parent);
+    parents.map(|folder| if folder.as_os_str().is_empty() { Path::new(".") } else { folder }).collect()
+}
+
 fn sync_folder(path: &Path) -> Result<(), Error> {
     File::open(path).and_then(|folder| folder.sync_all()).map_err(Error::io("flush", path))
 }
@@ -120,6 +129,19 @@ mod tests {
         for (name, mode) in [("", 0o700), ("lock", 0o600), ("entries.jsonl", 0o600)] {
             assert_eq!(fs::metadata(path.join(name)).unwrap().permissions().mode() & 0o777, mode, "{name}");
         }
+    }
+
+    #[test]
+    fn every_folder_that_gets_a_new_one_is_flushed() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |path: &str| dir.path().join(path);
+        let (state, record) = (at("state"), at("state/a/record"));
+        assert_eq!(folders_to_flush(&record), [at("state/a").as_path(), state.as_path(), dir.path()]);
+        fs::create_dir(&state).unwrap();
+        assert_eq!(folders_to_flush(&record), [at("state/a").as_path(), state.as_path()]);
+        assert!(folders_to_flush(&state).is_empty());
+        let relative = Path::new("folder-that-is-not-there/record");
+        assert_eq!(folders_to_flush(relative), [Path::new("folder-that-is-not-there"), Path::new(".")]);
     }
 
     #[test]
