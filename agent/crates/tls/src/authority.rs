@@ -311,7 +311,9 @@ fn file_error(path: &Path, error: PlaceError) -> AuthorityError {
     let path = path.to_owned();
     match error {
         PlaceError::Exists => AuthorityError::Exists(path),
-        PlaceError::Link | PlaceError::NotAFile | PlaceError::TooLarge(_) => AuthorityError::Malformed(path),
+        PlaceError::Link | PlaceError::LinkOnTheWay | PlaceError::NotAFile | PlaceError::TooLarge(_) => {
+            AuthorityError::Malformed(path)
+        }
         PlaceError::Io(source) if source.kind() == io::ErrorKind::NotFound => AuthorityError::Missing(path),
         PlaceError::Io(source) => AuthorityError::File { path, source },
     }

@@ -19,10 +19,12 @@ use std::{
 
 use nix::{
     errno::Errno,
-    fcntl::{AT_FDCWD, AtFlags, OFlag, openat, renameat},
+    fcntl::{AT_FDCWD, AtFlags, OFlag, OpenHow, ResolveFlag, openat, openat2, renameat},
     sys::stat::Mode,
     unistd::{UnlinkatFlags, linkat, unlinkat},
 };
+
+const DIR_FLAGS: OFlag = OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_CLOEXEC);
 
 /// A name in a directory that is held open.
 #[derive(Debug)]
@@ -52,6 +54,8 @@ pub(crate) struct Owner {
 pub(crate) enum PlaceError {
     #[error("it is a symbolic link")]
     Link,
+    #[error("a folder on the way to it is a symbolic link")]
+    LinkOnTheWay,
     #[error("it is not a regular file")]
     NotAFile,
     #[error("it is larger than {0} bytes")]
@@ -75,11 +79,26 @@ impl From<Errno> for PlaceError {
 impl Place {
     /// Opens the directory of `path`. The file itself need not exist.
     pub(crate) fn open(path: &Path) -> Result<Self, PlaceError> {
+        Self::in_dir(path, |dir| Ok(openat(AT_FDCWD, dir, DIR_FLAGS, Mode::empty())?))
+    }
+
+    /// The same where no folder on the way may be a symbolic link. For files below folders of other people's: they could
+    /// lead there to a folder of somebody else's.
+    pub(crate) fn open_unlinked(path: &Path) -> Result<Self, PlaceError> {
+        let how = OpenHow::new().flags(DIR_FLAGS).resolve(ResolveFlag::RESOLVE_NO_SYMLINKS);
+        Self::in_dir(path, |dir| match openat2(AT_FDCWD, dir, how) {
+            Err(Errno::ELOOP) => Err(PlaceError::LinkOnTheWay),
+            other => Ok(other?),
+        })
+    }
+
+    fn in_dir(
+        path: &Path,
+        open: impl FnOnce(&Path) -> Result<OwnedFd, PlaceError>,
+    ) -> Result<Self, PlaceError> {
         let name = path.file_name().ok_or_else(|| io::Error::from(ErrorKind::InvalidInput))?;
         let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        let dir = openat(AT_FDCWD, parent, flags, Mode::empty())?;
-        Ok(Self { dir, name: name.to_owned(), path: path.to_owned() })
+        Ok(Self { dir: open(parent)?, name: name.to_owned(), path: path.to_owned() })
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -265,6 +284,21 @@ mod tests {
         assert!(matches!(at("pipe").read(99), Err(PlaceError::NotAFile)));
         assert!(Place::open(&dir.path().join("no/such")).is_err());
         assert!(Place::open(Path::new("/")).is_err());
+    }
+
+    #[test]
+    fn a_link_on_the_way_is_told_from_a_way_that_ends() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        fs::create_dir_all(root.join("real/below")).unwrap();
+        symlink("real", root.join("link")).unwrap();
+        for (path, is_link) in [("real/below/f", false), ("link/f", true), ("link/below/f", true)] {
+            let unlinked = Place::open_unlinked(&root.join(path));
+            assert_eq!(matches!(unlinked, Err(PlaceError::LinkOnTheWay)), is_link, "{path}");
+            assert_eq!(unlinked.is_ok(), !is_link, "{path}");
+            assert!(Place::open(&root.join(path)).is_ok(), "{path}");
+        }
+        assert!(matches!(Place::open_unlinked(&root.join("no/f")), Err(PlaceError::Io(_))));
     }
 
     #[test]

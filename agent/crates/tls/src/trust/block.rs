@@ -24,10 +24,10 @@ pub(super) struct Sight {
 }
 
 impl Sight {
-    /// Reads a file and tells what in it is ours: first what the journal says we wrote, then anything between our marks,
+    /// Reads a file, which no link may lead to, and tells what in it is ours: first what the journal says we wrote, then anything between our marks,
     /// in case the journal was lost or the file copied.
     pub(super) fn of(path: &Path, bytes_max: u64, entry: Option<&Entry>) -> Result<Self, Trouble> {
-        let place = Place::open(path)?;
+        let place = Place::open_unlinked(path)?;
         let content = place.read(bytes_max)?;
         let bytes = content.as_ref().map(|c| c.bytes.as_slice()).unwrap_or_default();
         let mut base = entry.and_then(|entry| without_entry(bytes, entry)).unwrap_or_else(|| bytes.to_vec());

@@ -28,13 +28,15 @@ pub(super) struct Found {
     pub(super) troubles: Vec<StoreStatus>,
 }
 
-/// Looks for bundles below `roots`. Links are not followed: what they lead to is found where it is, or is not ours to
-/// change.
+/// Looks for bundles below `roots`, which the operator named and which may be links. Below them no link is followed: what
+/// it leads to is found where it is, or is not ours to change.
 pub(super) fn find(roots: &[PathBuf]) -> Found {
     let mut found = Found { files: Vec::new(), troubles: Vec::new() };
     let mut folders = 0;
     for root in roots {
-        if let Err(trouble) = walk(root, &mut found.files, &mut folders) {
+        let real = root.canonicalize().map_err(Trouble::File);
+        let walked = real.and_then(|real| walk(&real, &mut found.files, &mut folders));
+        if let Err(trouble) = walked {
             let state = StoreState::Attention(trouble);
             found.troubles.push(StoreStatus { store: StoreKind::Certifi, path: root.clone(), state });
         }
@@ -104,7 +106,7 @@ fn block(root: &Root) -> String {
 
 /// A distribution's own Python has a link to the system's bundle here, which is trusted or not as that is.
 fn as_link(file: &Path, root: &Root) -> Result<Option<StoreState>, Trouble> {
-    match Place::open(file).and_then(|place| place.read(BYTES_MAX)) {
+    match Place::open_unlinked(file).and_then(|place| place.read(BYTES_MAX)) {
         Err(PlaceError::Link) => {}
         _ => return Ok(None),
     }
