@@ -130,11 +130,19 @@ pub fn remove(plan: &TrustPlan) -> Result<Vec<StoreStatus>, TrustError> {
         all.push(certifi::remove(&file, &mut journal));
     }
     all.extend(found.troubles);
+    let mut names_bundles = None;
     for file in with_recorded(&plan.runner_env_files, &journal, StoreKind::RunnerEnv) {
-        all.push(runner_env::remove(&file, &mut journal));
+        let removed = runner_env::remove(&file, &mut journal);
+        if runner_env::is_left(&removed, &journal) {
+            names_bundles = Some(file);
+        }
+        all.push(removed);
     }
-    // Once no runner's environment names the bundles.
-    all.push(bundles.remove());
+    // A runner that is pointed at a bundle which is gone would fail at every connection.
+    all.push(match names_bundles {
+        Some(file) => bundles.keep(file),
+        None => bundles.remove(),
+    });
     all.push(plan.system.remove(trust.path(), &mut journal));
     trust.leave()?;
     all.reverse();

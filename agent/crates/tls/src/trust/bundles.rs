@@ -61,6 +61,11 @@ impl Bundles {
         self.status_of(remove())
     }
 
+    /// Leaves both where they are, because `file` still names them.
+    pub(super) fn keep(&self, file: PathBuf) -> StoreStatus {
+        self.status_of(Err(Trouble::StillNamed(file)))
+    }
+
     /// Whether the bundles are there and a runner with this owner can read them. Its further groups are not known here, so
     /// they do not count.
     pub(super) fn check_reach(&self, runner: Owner) -> Result<(), Trouble> {

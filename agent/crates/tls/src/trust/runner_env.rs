@@ -94,6 +94,12 @@ pub(super) fn remove(file: &Path, journal: &mut Journal) -> StoreStatus {
     block::remove(StoreKind::RunnerEnv, file, BYTES_MAX, journal)
 }
 
+/// Whether a file may still hold our part after [`remove`], and with it the bundles' names.
+pub(super) fn is_left(removed: &StoreStatus, journal: &Journal) -> bool {
+    let is_torn = matches!(removed.state, StoreState::Attention(Trouble::Torn(_)));
+    is_torn || journal.entry(StoreKind::RunnerEnv, &removed.path).is_some()
+}
+
 /// What a file lacks, and what an operator has set otherwise.
 struct Wanted {
     lines: Vec<(&'static str, PathBuf)>,

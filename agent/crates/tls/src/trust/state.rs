@@ -126,6 +126,12 @@ pub enum Trouble {
     /// There are more folders than a search goes through.
     #[error("it holds more than {0} folders")]
     TooManyFolders(usize),
+    /// A folder on the way is a link, which whoever owns it could turn to another file.
+    #[error("a folder on the way to it is a symbolic link")]
+    LinkOnTheWay,
+    /// A runner would be left without the bundle that its environment names.
+    #[error("{0} still names them")]
+    StillNamed(PathBuf),
     /// A path that neither the journal nor an environment file can hold.
     #[error("{0} is not plain text")]
     PathNotText(PathBuf),
@@ -242,6 +248,10 @@ impl Trouble {
             Self::OutOfReach { dir, .. } => format!("run `chmod o+x {}`", dir.display()),
             Self::Torn(begin) => format!("remove the lines that follow `{begin}` and belong to it by hand"),
             Self::Link(target) => format!("make {} trust our root", target.display()),
+            Self::LinkOnTheWay => "name the file by its real path".to_owned(),
+            Self::StillNamed(file) => {
+                format!("mend {} first, and run `snowfence trust remove` again", file.display())
+            }
             Self::TooManyFolders(_) => "name narrower folders".to_owned(),
             Self::PathNotText(_) => "rename the folder".to_owned(),
             Self::File(_) => "check that the path is right and can be written".to_owned(),
@@ -253,6 +263,7 @@ impl From<PlaceError> for Trouble {
     fn from(error: PlaceError) -> Self {
         match error {
             PlaceError::Io(error) => Self::File(error),
+            PlaceError::LinkOnTheWay => Self::LinkOnTheWay,
             other => Self::File(io::Error::other(other)),
         }
     }

@@ -371,6 +371,40 @@ fn half_a_block_is_for_a_person() {
         assert!(matches!(of(&statuses, &env), StoreState::Attention(Trouble::Torn(_))), "{statuses:?}");
     }
     assert!(host.text("runner/.env").contains(block::BEGIN), "left as found");
+
+    // The lines in it still name the bundles, with the journal as without.
+    fs::remove_file(host.at("state/trust/journal.json")).unwrap();
+    let bundle = host.at("state/trust/bundle.pem");
+    let removed = host.remove();
+    assert!(
+        matches!(of(&removed, &bundle), StoreState::Attention(Trouble::StillNamed(file)) if *file == env),
+        "{removed:?}"
+    );
+    assert!(bundle.exists());
+    fs::write(&env, "LANG=C.UTF-8\n").unwrap();
+    assert_eq!(of(&host.remove(), &bundle).as_str(), "restored");
+    assert!(!host.at("state/trust").exists());
+}
+
+#[test]
+fn a_folder_that_became_a_link_is_not_written_through() {
+    let host = Host::new();
+    host.install();
+    // What a job does that owns a Python environment, or the runner's folder.
+    for (file, folder) in [(CERTIFI[0], "opt/venv/lib/python3.11"), ("runner/.env", "runner")] {
+        fs::rename(host.at(folder), host.at("moved")).unwrap();
+        symlink(host.at("moved"), host.at(folder)).unwrap();
+        let before = host.text(file);
+        host.install();
+        for statuses in [host.status(), host.remove()] {
+            let state = of(&statuses, &host.at(file));
+            assert!(matches!(state, StoreState::Attention(Trouble::LinkOnTheWay)), "{file}: {statuses:?}");
+        }
+        assert_eq!(host.text(file), before);
+        fs::remove_file(host.at(folder)).unwrap();
+        fs::rename(host.at("moved"), host.at(folder)).unwrap();
+        host.install();
+    }
 }
 
 #[test]
