@@ -21,6 +21,7 @@ const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
 /// Bits of `CapEff`, capabilities(7).
 const CAP_NET_ADMIN: u32 = 12;
 const CAP_SYS_ADMIN: u32 = 21;
+const CAP_PERFMON: u32 = 38;
 const CAP_BPF: u32 = 39;
 
 /// One thing the host must have.
@@ -87,14 +88,20 @@ fn btf(path: &Path) -> Result<String, Problem> {
 }
 
 fn privileges() -> Result<String, Problem> {
-    const FIX: &str = "run as root, or with CAP_BPF and CAP_NET_ADMIN";
+    const FIX: &str = "run as root, or with CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON";
     let status = fs::read_to_string("/proc/self/status").map_err(|error| problem(error, FIX))?;
     let held = effective(&status).ok_or_else(|| problem("/proc/self/status has no CapEff", FIX))?;
-    let has = |bit: u32| held >> bit & 1 == 1;
-    if has(CAP_SYS_ADMIN) || has(CAP_BPF) && has(CAP_NET_ADMIN) {
+    if may_load(held) {
         return Ok("enough to load and attach programs".to_owned());
     }
     Err(problem("the agent may not load kernel programs", FIX))
+}
+
+/// Whether these capabilities are enough. Without `CAP_PERFMON` the verifier takes no program that reads what it was
+/// given a pointer to.
+fn may_load(held: u64) -> bool {
+    let has = |bit: u32| held >> bit & 1 == 1;
+    has(CAP_SYS_ADMIN) || [CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON].into_iter().all(has)
 }
 
 /// The effective capabilities, from the text of `/proc/<pid>/status`.
@@ -164,6 +171,18 @@ mod tests {
         assert_eq!(effective("Name:\tx\nCapPrm:\t0\nCapEff:\t000001ffffffffff\n"), Some(0x1ff_ffff_ffff));
         for bad in ["", "CapPrm:\t1\n", "CapEff:\tzz\n", "CapEff:\n"] {
             assert_eq!(effective(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn one_capability_too_few_is_too_few() {
+        let held = |bits: &[u32]| bits.iter().fold(0, |held, bit| held | 1 << bit);
+        for enough in [&[CAP_SYS_ADMIN][..], &[CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON]] {
+            assert!(may_load(held(enough)), "{enough:?}");
+        }
+        let too_few = [[CAP_BPF, CAP_NET_ADMIN], [CAP_BPF, CAP_PERFMON], [CAP_NET_ADMIN, CAP_PERFMON]];
+        for bits in too_few {
+            assert!(!may_load(held(&bits)), "{bits:?}");
         }
     }
 

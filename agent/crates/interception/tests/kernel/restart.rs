@@ -18,8 +18,9 @@ use nix::{
     unistd::Pid,
 };
 use tokio::{
-    io::{AsyncBufReadExt as _, BufReader},
+    io::{AsyncBufReadExt as _, BufReader, Lines},
     net::TcpStream,
+    process::{Child, ChildStdout},
     time::sleep,
 };
 
@@ -132,16 +133,7 @@ fn a_killed_agent_leaves_nothing_open() {
         return be_an_agent(Config { cgroup: Some(cgroup.into()), pins: pins.into(), port: 0 });
     }
     World::run(async |world| {
-        // Inside of the cgroup that it attaches to, as an agent on the root is.
-        let mut command = world::in_cgroup(world.cgroup());
-        command
-            .arg(std::env::current_exe().unwrap())
-            .args(["--exact", "restart::a_killed_agent_leaves_nothing_open", "--nocapture"])
-            .env(AGENT_PINS, world.pins())
-            .env(AGENT_CGROUP, world.cgroup())
-            .stdout(Stdio::piped());
-        let mut agent = command.kill_on_drop(true).spawn().unwrap();
-        let mut said = BufReader::new(agent.stdout.take().unwrap()).lines();
+        let (mut agent, mut said) = start_agent(&world, &[]);
         let mut lines = Vec::new();
         while lines.last().is_none_or(|line| line != "ready") {
             lines.push(said.next_line().await.unwrap().expect("the agent ended"));
@@ -168,6 +160,51 @@ fn a_killed_agent_leaves_nothing_open() {
         remove(&world.pins()).unwrap();
         assert_eq!(world.client(CONNECT).await, REAL);
     });
+}
+
+#[test]
+fn the_capabilities_that_are_asked_for_are_needed_and_enough() {
+    World::run(async |world| {
+        for (capabilities, is_enough) in [
+            ("+bpf,+net_admin,+perfmon", true),
+            ("+sys_admin", true),
+            ("+bpf,+net_admin", false),
+            ("+bpf,+perfmon", false),
+            ("+net_admin,+perfmon", false),
+        ] {
+            let set = format!("-all,{capabilities}");
+            let (mut agent, mut said) =
+                start_agent(&world, &["setpriv", "--bounding-set", &set, "--inh-caps", "-all"]);
+            let mut last = None;
+            while last.as_deref() != Some("ready") {
+                let Some(line) = said.next_line().await.unwrap() else { break };
+                last = Some(line);
+            }
+            assert_eq!(last.as_deref() == Some("ready"), is_enough, "{capabilities}: {last:?}");
+            agent.kill().await.unwrap();
+            assert!(is_enough || !world.pins().exists(), "{capabilities}: something was left behind");
+            remove(&world.pins()).unwrap();
+        }
+    });
+}
+
+/// Starts this file again as an agent, inside of the cgroup that it attaches to, as an agent on the root is. `through`
+/// is a command that starts it.
+fn start_agent(world: &World, through: &[&str]) -> (Child, Lines<BufReader<ChildStdout>>) {
+    let mut command = world::in_cgroup(world.cgroup());
+    command
+        .args(through)
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", "restart::a_killed_agent_leaves_nothing_open", "--nocapture"])
+        .env(AGENT_PINS, world.pins())
+        .env(AGENT_CGROUP, world.cgroup())
+        // Some of these agents are refused, and say so on the way out.
+        .env("RUST_BACKTRACE", "0")
+        .stdout(Stdio::piped())
+        .kill_on_drop(true);
+    let mut agent = command.spawn().unwrap();
+    let said = BufReader::new(agent.stdout.take().unwrap()).lines();
+    (agent, said)
 }
 
 fn be_an_agent(cfg: Config) {

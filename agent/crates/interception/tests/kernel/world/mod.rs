@@ -1,7 +1,7 @@
 //! A world of its own for each test: a host, the network behind it with a server at real addresses, a cgroup for jobs,
 //! and a BPF file system for pins. Everything is removed when the world is dropped.
 //!
-//! Needs root, `ip` (iproute2), `nsenter` (util-linux), `nft` (nftables) and `python3`; fails when one is missing.
+//! Needs root, `ip` (iproute2), `nsenter` and `setpriv` (util-linux), `nft` (nftables) and `python3`; fails when one is missing.
 
 mod agent;
 mod home;
