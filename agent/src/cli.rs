@@ -7,7 +7,11 @@ pub(crate) mod sessions;
 pub(crate) mod status;
 pub(crate) mod trust;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
 
 use clap::{Parser, Subcommand};
 
@@ -84,8 +88,8 @@ impl Cli {
     }
 }
 
-#[expect(clippy::print_stderr, reason = "the last word of a verb that did not succeed")]
 fn complain(error: &anyhow::Error, code: u8) -> ExitCode {
-    eprintln!("snowfence: {error:#}");
+    // Without standard error the exit code has to do.
+    drop(writeln!(io::stderr(), "snowfence: {error:#}"));
     ExitCode::from(code)
 }

@@ -1,6 +1,9 @@
 //! What a verb prints: a table for people, JSON where `--json` asks for it.
 
-use std::io::{self, Write};
+use std::{
+    fmt::Display,
+    io::{self, Write},
+};
 
 use anyhow::{Context, Result};
 use serde::Serialize;
@@ -49,9 +52,21 @@ pub(crate) fn table(heading: &[&str], rows: &[Vec<String>]) -> String {
     text
 }
 
-/// Makes text from outside safe to print: what could move a terminal's cursor becomes visible.
+/// Makes text from outside safe to print on a line of its own: what could move a terminal's cursor, begin a line, or
+/// show letters in another order than they are in becomes visible.
 pub(crate) fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect()
+    let moves = |c: char| {
+        let reorders = matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        c.is_control() || reorders || matches!(c, '\u{2028}' | '\u{2029}')
+    };
+    text.chars().map(|c| if moves(c) { '\u{fffd}' } else { c }).collect()
+}
+
+/// A number with the right word behind it.
+pub(crate) fn counted(n: impl Display, one: &str, many: &str) -> String {
+    let n = n.to_string();
+    let word = if n == "1" { one } else { many };
+    format!("{n} {word}")
 }
 
 #[cfg(test)]
@@ -66,7 +81,21 @@ mod tests {
     }
 
     #[test]
-    fn escape_sequences_do_not_reach_a_terminal() {
-        assert_eq!(printable("a\u{1b}[2Jb\nc"), "a\u{fffd}[2Jb\nc");
+    fn text_from_outside_stays_on_its_line_and_in_its_order() {
+        for (text, shown) in [
+            ("a\u{1b}[2Jb", "a\u{fffd}[2Jb"),
+            ("mona\n1234abcd  permitted", "mona\u{fffd}1234abcd  permitted"),
+            ("a\r\tb\u{85}c\u{2028}d", "a\u{fffd}\u{fffd}b\u{fffd}c\u{fffd}d"),
+            ("\u{202e}nimda\u{2066}", "\u{fffd}nimda\u{fffd}"),
+            ("Zoë 雪 — é", "Zoë 雪 — é"),
+        ] {
+            assert_eq!(printable(text), shown);
+        }
+    }
+
+    #[test]
+    fn numbers_have_their_word() {
+        let shown = [0_usize, 1, 2].map(|n| counted(n, "entry", "entries"));
+        assert_eq!(shown, ["0 entries", "1 entry", "2 entries"]);
     }
 }

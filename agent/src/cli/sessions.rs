@@ -2,9 +2,12 @@
 
 mod show;
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, anyhow, bail, ensure};
 use audit::read::{self, Listing, SessionSummary};
 use model::SessionId;
 
@@ -41,9 +44,18 @@ pub(crate) fn run(config: &Path, args: &Args, output: Output) -> Outcome {
         Some(state) => config::record_dir(state),
         None => Config::load(config).map_err(Failure::Input)?.record_dir(),
     };
-    if !record.is_dir() {
-        let error = anyhow!("there is no record in {}; has the agent run with this state?", record.display());
-        return Err(Failure::Input(error));
+    match fs::metadata(&record) {
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let at = record.display();
+            return Err(Failure::Input(anyhow!(
+                "there is no record in {at}; has the agent run with this state?"
+            )));
+        }
+        Err(error) => {
+            let at = format!("the record in {} cannot be read; it is for root only", record.display());
+            return Err(Failure::Failed(anyhow::Error::new(error).context(at)));
+        }
     }
     let listing = read::sessions(&record).context("the record cannot be read")?;
     match &args.verb {
@@ -64,6 +76,7 @@ pub(crate) fn run(config: &Path, args: &Args, output: Output) -> Outcome {
 
 /// Finds the one session whose id begins so.
 fn resolve(listing: &Listing, prefix: &str) -> anyhow::Result<SessionId> {
+    ensure!(!prefix.is_empty(), "give the id of a session; `snowfence sessions list` shows them");
     let prefix = prefix.to_ascii_lowercase();
     let mut found =
         listing.sessions.iter().map(|s| s.session).filter(|id| id.to_string().starts_with(&prefix));

@@ -6,7 +6,7 @@ use audit::{
 };
 
 use super::short_time;
-use crate::output::printable;
+use crate::output::{counted, printable};
 
 /// The page.
 pub(super) fn text(session: &SessionDetail) -> String {
@@ -16,6 +16,7 @@ pub(super) fn text(session: &SessionDetail) -> String {
         entry(&mut page, statement);
     }
     if let Some(end) = &session.end {
+        page.push('\n');
         line(&mut page, "ended", &end.reason);
     }
     page
@@ -38,7 +39,8 @@ fn heading(page: &mut String, session: &SessionDetail) {
         line(page, "actor", &known(&who.actor));
     }
     let process = &login.process;
-    line(page, "process", &format!("{} (pid {}, uid {})", process.argv.join(" "), process.pid, process.uid));
+    let command = command_line(&process.argv);
+    line(page, "process", &format!("{command} (pid {}, uid {})", process.pid, process.uid));
     line(page, "executable", &known(&process.exe));
     line(page, "cgroup", &process.cgroup);
     if let Some(container) = &process.container {
@@ -65,9 +67,7 @@ fn entry(page: &mut String, detail: &StatementDetail) {
     page.push('\n');
     let statement = &detail.statement;
     line(page, "statement", &format!("{} at {}", statement.query, short_time(&detail.time.to_string())));
-    for (n, text) in statement.text.lines().enumerate() {
-        line(page, if n == 0 { "text" } else { "" }, text);
-    }
+    line(page, "text", &statement.text);
     let tables: Vec<String> = statement.tables.iter().map(|t| format!("{} {}", t.access, t.table)).collect();
     line(page, "class", &statement.class);
     if !tables.is_empty() {
@@ -100,7 +100,8 @@ fn verdict(page: &mut String, verdict: &Verdict) {
 fn masks(page: &mut String, answered: &Answered) {
     for column in &answered.masked {
         let tags = column.tags.join(", ");
-        line(page, "masked", &format!("{} [{tags}] by {}, {} cells", column.name, column.mask, column.cells));
+        let cells = counted(column.cells, "cell", "cells");
+        line(page, "masked", &format!("{} [{tags}] by {}, {cells}", column.name, column.mask));
     }
 }
 
@@ -108,7 +109,8 @@ fn result(outcome: &Outcome) -> String {
     match outcome {
         Outcome::LoggedIn(_) => "logged in".to_owned(),
         Outcome::Answered(answered) => {
-            format!("{} rows of {} columns", answered.rows, answered.columns.len())
+            let rows = counted(answered.rows, "row", "rows");
+            format!("{rows} of {}", counted(answered.columns.len(), "column", "columns"))
         }
         Outcome::Failed(failed) => {
             format!("Snowflake error {}: {}", failed.code, failed.message.as_deref().unwrap_or("no message"))
@@ -137,6 +139,42 @@ pub(super) fn decision(decision: Decision) -> &'static str {
     }
 }
 
+/// A command line whose words can be told apart.
+fn command_line(words: &[String]) -> String {
+    let plain = |word: &String| !word.is_empty() && !word.contains(|c: char| c.is_whitespace() || c == '"');
+    let shown = words.iter().map(|word| if plain(word) { word.clone() } else { format!("{word:?}") });
+    shown.collect::<Vec<_>>().join(" ")
+}
+
+/// A name and its value. Further lines of the value are indented, so that none can pass for a line of the page.
 fn line(page: &mut String, name: &str, value: &str) {
-    page.push_str(&format!("{name:<11} {}\n", printable(value)));
+    let mut lines = value.lines();
+    let mut one = |name: &str, text: &str| {
+        page.push_str(format!("{name:<11} {}", printable(text)).trim_end());
+        page.push('\n');
+    };
+    one(name, lines.next().unwrap_or_default());
+    lines.for_each(|text| one("", text));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_value_can_pass_for_a_line_of_the_page() {
+        let mut page = String::new();
+        line(&mut page, "text", "select 1\ndecision    permitted\r\n\u{1b}[1Aactor\rmona");
+        line(&mut page, "reason", "");
+        assert_eq!(
+            page,
+            "text        select 1\n            decision    permitted\n            \u{fffd}[1Aactor\u{fffd}mona\nreason\n"
+        );
+    }
+
+    #[test]
+    fn the_words_of_a_command_can_be_told_apart() {
+        let words = ["python3", "-c", "import x\nx.run()", "", "a b", "select \"A\""].map(str::to_owned);
+        assert_eq!(command_line(&words), r#"python3 -c "import x\nx.run()" "" "a b" "select \"A\"""#);
+    }
 }
