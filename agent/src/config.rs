@@ -3,11 +3,12 @@
 mod file;
 
 use std::{
+    io,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use model::{HostName, Mode};
 
 use self::file::{File, ModeWord};
@@ -53,18 +54,30 @@ pub(crate) struct Github {
 impl Config {
     /// Reads and understands a file.
     pub(crate) fn load(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path).with_context(|| {
-            format!("cannot read the configuration {}; `snowfence init` writes one", path.display())
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            let at = path.display();
+            match error.kind() {
+                io::ErrorKind::NotFound => {
+                    anyhow!("there is no configuration {at}; `snowfence init` writes one")
+                }
+                _ => anyhow::Error::new(error).context(format!("the configuration {at} cannot be read")),
+            }
         })?;
         Self::parse(&text).with_context(|| format!("the configuration {} is not usable", path.display()))
     }
 
-    /// Understands the text of a file. The sample's host name is refused, so that nobody guards an example.
+    /// Understands the text of a file.
     pub(crate) fn parse(text: &str) -> Result<Self> {
         let file: File = toml::from_str(text)?;
         let accounts = host_names("guard.accounts", &file.guard.accounts)?;
         let domains = host_names("guard.domains", &file.guard.domains)?;
         ensure!(!accounts.is_empty(), "guard.accounts is empty: name the account hosts to guard");
+        for domain in &domains {
+            ensure!(
+                domain.as_str().contains('.'),
+                "guard.domains: {domain} is a whole top-level domain, and the CA would be good for every name in it"
+            );
+        }
         for account in &accounts {
             ensure!(
                 domains.iter().any(|domain| account.is_within(domain)),
@@ -76,15 +89,7 @@ impl Config {
             (1..=REFRESH_SECONDS_MAX).contains(&refresh),
             "guard.refresh_seconds is {refresh}; it must be from 1 to {REFRESH_SECONDS_MAX}"
         );
-        for (key, path) in [
-            ("paths.state", &file.paths.state),
-            ("paths.run", &file.paths.run),
-            ("paths.policy", &file.paths.policy),
-            ("paths.classification", &file.paths.classification),
-            ("attach.pins", &file.attach.pins),
-        ] {
-            ensure!(path.is_absolute(), "{key} is {}; it must be an absolute path", path.display());
-        }
+        absolute(&file)?;
         let github = file.identity.github;
         ensure!(
             github.issuer.starts_with("https://"),
@@ -141,6 +146,30 @@ pub(crate) fn record_dir(state: &Path) -> PathBuf {
     state.join("record")
 }
 
+/// A relative path would depend on where the agent was started.
+fn absolute(file: &File) -> Result<()> {
+    let (paths, attach, trust) = (&file.paths, &file.attach, &file.trust);
+    let one = [
+        ("paths.state", &paths.state),
+        ("paths.run", &paths.run),
+        ("paths.policy", &paths.policy),
+        ("paths.classification", &paths.classification),
+        ("attach.pins", &attach.pins),
+    ];
+    let many = [
+        ("attach.cgroup", attach.cgroup.as_slice()),
+        ("workload.workers", &file.workload.workers),
+        ("upstream.extra_roots", &file.upstream.extra_roots),
+        ("trust.runner_env_files", &trust.runner_env_files),
+        ("trust.certifi_roots", &trust.certifi_roots),
+    ];
+    let many = many.iter().flat_map(|(key, paths)| paths.iter().map(move |path| (*key, path)));
+    for (key, path) in one.into_iter().chain(many) {
+        ensure!(path.is_absolute(), "{key} is {}; it must be an absolute path", path.display());
+    }
+    Ok(())
+}
+
 fn host_names(key: &str, texts: &[String]) -> Result<Vec<HostName>> {
     let mut names = Vec::with_capacity(texts.len());
     for text in texts {
@@ -175,10 +204,7 @@ mod tests {
     fn the_sample_shows_the_defaults() {
         let sample = Config::parse(SAMPLE).unwrap();
         let least = Config::parse(&LEAST.replace("enforce", "observe")).unwrap();
-        assert_eq!(format!("{:?}", sample.github), format!("{:?}", least.github));
-        assert_eq!(format!("{:?}", sample.interception), format!("{:?}", least.interception));
-        assert_eq!((sample.state, sample.run), (least.state, least.run));
-        assert_eq!((sample.refresh, sample.domains), (least.refresh, least.domains));
+        assert_eq!(format!("{sample:#?}"), format!("{least:#?}"));
     }
 
     #[test]
@@ -196,7 +222,11 @@ mod tests {
             ("\"acme.snowflakecomputing.com\"", "", "guard.accounts is empty"),
             ("acme.snowflakecomputing.com", "10.0.0.1", "not a host name"),
             ("acme.snowflakecomputing.com", "acme.example.org", "none of guard.domains"),
+            ("[guard]\n", "[guard]\ndomains = [\"com\"]\n", "top-level domain"),
             ("\n[guard]", "\n[paths]\nstate = \"x\"\n[guard]", "paths.state"),
+            ("\n[guard]", "\n[attach]\ncgroup = \"x\"\n[guard]", "attach.cgroup"),
+            ("\n[guard]", "\n[workload]\nworkers = [\"/x\", \"x\"]\n[guard]", "workload.workers"),
+            ("\n[guard]", "\n[trust]\nrunner_env_files = [\".env\"]\n[guard]", "trust.runner_env_files"),
             ("[guard]\n", "[guard]\nrefresh_seconds = 0\n", "refresh_seconds"),
             ("[guard]\n", "[identity.github]\nissuer = \"http://x\"\n[guard]\n", "https"),
         ] {

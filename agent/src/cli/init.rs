@@ -8,7 +8,7 @@ use std::{
     time::SystemTime,
 };
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, ensure};
 use model::HostName;
 use policy::starter;
 use serde::Serialize;
@@ -47,6 +47,7 @@ pub(crate) fn run(config: &Path, args: &Args, output: Output) -> Outcome {
         None => Config::load(config),
     };
     let meant = meant.map_err(Failure::Input)?;
+    asked_for(&meant, &args.account, config).map_err(Failure::Input)?;
     match text {
         Some(text) => write(config, &text, &mut report)?,
         None => report.kept.push(config.to_owned()),
@@ -66,6 +67,20 @@ fn sample(accounts: &[String]) -> Result<String> {
         .map(|account| Ok(format!("\"{}\"", HostName::parse(account).context("--account")?)))
         .collect::<Result<_>>()?;
     Ok(SAMPLE.replace(&format!("[\"{SAMPLE_ACCOUNT}\"]"), &format!("[{}]", names.join(", "))))
+}
+
+/// A configuration that is there already is kept, and must not leave the operator with the belief that an account is
+/// guarded which it does not name.
+fn asked_for(meant: &Config, accounts: &[String], config: &Path) -> Result<()> {
+    for account in accounts {
+        let account = HostName::parse(account).context("--account")?;
+        ensure!(
+            meant.accounts.contains(&account),
+            "{} is kept as it is and does not name {account}: add it to guard.accounts there",
+            config.display()
+        );
+    }
+    Ok(())
 }
 
 /// The starter policy, unless there is any policy: one of an operator's own must not be widened by ours.
@@ -136,6 +151,15 @@ mod tests {
     fn an_account_must_be_named_and_be_a_host() {
         assert!(sample(&[]).unwrap_err().to_string().contains("--account"));
         assert!(sample(&["https://x".into()]).is_err());
+    }
+
+    #[test]
+    fn an_account_that_a_kept_configuration_does_not_name_is_refused() {
+        let (kept, path) = (Config::parse(SAMPLE).unwrap(), Path::new("/etc/kept.toml"));
+        asked_for(&kept, &[], path).unwrap();
+        asked_for(&kept, &["ACME.snowflakecomputing.com".into()], path).unwrap();
+        let error = asked_for(&kept, &["b.snowflakecomputing.com".into()], path).unwrap_err().to_string();
+        assert!(error.contains("/etc/kept.toml") && error.contains("b.snowflakecomputing.com"), "{error}");
     }
 
     #[test]
