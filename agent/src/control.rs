@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail, ensure};
 use tokio::{
     io::AsyncWriteExt,
     net::{UnixListener, UnixStream},
@@ -24,8 +24,11 @@ const ANSWER_WAIT_MAX: Duration = Duration::from_secs(2);
 /// The answer of an agent is small; more than this is not an agent.
 const ANSWER_BYTES_MAX: u64 = 16 << 20;
 
-/// Answers until the task is dropped. `answer` makes the document anew for each question.
-pub(crate) fn serve(socket: &Path, answer: Arc<dyn Fn() -> String + Send + Sync>) -> Result<()> {
+/// Said to whoever is not answered.
+const ROOT_ONLY: &str = "the agent gives its status to root only";
+
+/// Opens the socket, in place of one that an earlier agent left. Must be called in a tokio runtime.
+pub(crate) fn open(socket: &Path) -> Result<UnixListener> {
     let at = || format!("the control socket {} cannot be opened", socket.display());
     if let Some(dir) = socket.parent() {
         std::fs::create_dir_all(dir).with_context(at)?;
@@ -36,6 +39,14 @@ pub(crate) fn serve(socket: &Path, answer: Arc<dyn Fn() -> String + Send + Sync>
     }
     let listener = UnixListener::bind(socket).with_context(at)?;
     std::fs::set_permissions(socket, std::fs::Permissions::from_mode(0o600)).with_context(at)?;
+    Ok(listener)
+}
+
+/// Answers until the task is aborted. `answer` makes the document anew for each question.
+pub(crate) fn serve(
+    listener: UnixListener,
+    answer: Arc<dyn Fn() -> String + Send + Sync>,
+) -> tokio::task::JoinHandle<()> {
     tokio::spawn(async move {
         loop {
             match listener.accept().await {
@@ -48,8 +59,7 @@ pub(crate) fn serve(socket: &Path, answer: Arc<dyn Fn() -> String + Send + Sync>
                 }
             }
         }
-    });
-    Ok(())
+    })
 }
 
 async fn reply(mut stream: UnixStream, answer: Arc<dyn Fn() -> String + Send + Sync>) {
@@ -69,6 +79,7 @@ pub(crate) fn ask(socket: &Path) -> Result<Option<String>> {
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
             return Ok(None);
         }
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => bail!(ROOT_ONLY),
         Err(error) => {
             return Err(error)
                 .with_context(|| format!("the control socket {} cannot be asked", socket.display()));
@@ -77,6 +88,6 @@ pub(crate) fn ask(socket: &Path) -> Result<Option<String>> {
     stream.set_read_timeout(Some(ANSWER_WAIT_MAX))?;
     let mut text = String::new();
     stream.take(ANSWER_BYTES_MAX).read_to_string(&mut text).context("the agent's answer cannot be read")?;
-    anyhow::ensure!(!text.is_empty(), "the agent gives its status to root only");
+    ensure!(!text.is_empty(), ROOT_ONLY);
     Ok(Some(text))
 }

@@ -22,7 +22,8 @@ pub(crate) struct Status {
     pub(crate) port: u16,
     pub(crate) guarded: Vec<Host>,
     pub(crate) sessions: usize,
-    pub(crate) policy_files: usize,
+    /// How many rules the policy has.
+    pub(crate) rules: usize,
     pub(crate) record: Record,
     /// What the kernel programs did, by outcome.
     pub(crate) counters: Vec<Counter>,
@@ -51,7 +52,7 @@ pub(crate) struct Counter {
 /// Makes the answer, from what runs.
 pub(crate) struct Reporter {
     config: Config,
-    policy_files: usize,
+    rules: usize,
     interception: Arc<Interception>,
     corridor: Arc<Corridor>,
     journal: audit::Journal,
@@ -61,13 +62,13 @@ pub(crate) struct Reporter {
 impl Reporter {
     pub(crate) fn new(
         config: &Config,
-        policy_files: usize,
+        rules: usize,
         interception: Arc<Interception>,
         corridor: Arc<Corridor>,
         journal: audit::Journal,
         guarded: Arc<Guarded>,
     ) -> Self {
-        Self { config: config.clone(), policy_files, interception, corridor, journal, guarded }
+        Self { config: config.clone(), rules, interception, corridor, journal, guarded }
     }
 
     /// The answer as one JSON document.
@@ -106,7 +107,7 @@ impl Reporter {
                 })
                 .collect(),
             sessions: self.corridor.session_count(),
-            policy_files: self.policy_files,
+            rules: self.rules,
             record: Record { folder: self.config.record_dir(), entries: self.journal.head().seq },
             counters: counters
                 .into_iter()

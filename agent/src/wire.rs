@@ -16,10 +16,10 @@ use model::{AccountName, ConnectionId, HostName, Timestamp};
 use policy::{Classification, Policies, PolicyFile};
 use proxy::{Arrival, Corridor, Dial, Parts};
 use tls::{Authority, Originator, Terminator};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixListener};
 use workload::{GithubConfig, RequestHost, Workload};
 
-use crate::{config::Config, guarded::Guarded};
+use crate::{config::Config, control, guarded::Guarded};
 
 /// How long one address of a host may take to answer.
 const DIAL_WAIT_MAX: Duration = Duration::from_secs(5);
@@ -39,12 +39,16 @@ pub(crate) struct Built {
     pub(crate) corridor: Arc<Corridor>,
     pub(crate) journal: audit::Journal,
     pub(crate) guarded: Arc<Guarded>,
-    pub(crate) policies: usize,
+    pub(crate) control: UnixListener,
+    /// How many rules there are.
+    pub(crate) rules: usize,
 }
 
-/// Builds the rooms. Until the record is opened, nothing on the host is changed.
+/// Builds the rooms. Until the record is opened, nothing on the host is changed; the kernel programs come last, because
+/// from then on connections fail where the agent does.
 pub(crate) async fn build(config: &Config) -> Result<Built> {
-    let (policies, files) = policies(config)?;
+    let policies = policies(config)?;
+    let rules = policies.rule_ids().count();
     let checks = interception::preflight(&config.interception);
     let failed: Vec<_> = checks.into_iter().filter(|check| check.outcome.is_err()).collect();
     if !failed.is_empty() {
@@ -60,6 +64,7 @@ pub(crate) async fn build(config: &Config) -> Result<Built> {
     probe(config, &guarded, &originator).await?;
 
     let journal = journal(config)?;
+    let control = control::open(&config.control_socket())?;
     let interception = Interception::start(&config.interception).await?;
     interception.guard(&guarded.addresses())?;
     let dial = Arc::new(GuardedDial { guarded: guarded.clone(), dialer: interception.dialer() });
@@ -73,7 +78,7 @@ pub(crate) async fn build(config: &Config) -> Result<Built> {
         policies,
         journal: journal.clone(),
     });
-    Ok(Built { interception, corridor: Arc::new(corridor), journal, guarded, policies: files })
+    Ok(Built { interception, corridor: Arc::new(corridor), journal, guarded, control, rules })
 }
 
 /// Makes the first witness of what the kernel handed over. The only place that does.
@@ -82,8 +87,8 @@ pub(crate) fn arrival(id: ConnectionId, intercepted: Intercepted) -> Arrival {
     Arrival::new(id, stream, destination, owner)
 }
 
-/// Reads and compiles the policy folder. Also gives the number of files.
-pub(crate) fn policies(config: &Config) -> Result<(Policies, usize)> {
+/// Reads and compiles the policy folder.
+pub(crate) fn policies(config: &Config) -> Result<Policies> {
     let at = || format!("the policy folder {} cannot be read", config.policy.display());
     let mut paths: Vec<_> = std::fs::read_dir(&config.policy)
         .with_context(at)?
@@ -97,13 +102,13 @@ pub(crate) fn policies(config: &Config) -> Result<(Policies, usize)> {
     let files: Vec<PolicyFile> = files.collect::<Result<_>>()?;
     let name = config.classification.display().to_string();
     let classification = Classification::parse(&name, &read(&config.classification)?)?;
-    Ok((Policies::compile(&files, classification)?, files.len()))
+    Ok(Policies::compile(&files, classification)?)
 }
 
 /// Loads the CA.
 pub(crate) fn authority(config: &Config) -> Result<Arc<Authority>> {
     let dir = config.ca_dir();
-    let authority = Authority::load(&dir).context("the CA cannot be used; `snowfence init` makes one")?;
+    let authority = Authority::load(&dir).context("the CA cannot be used")?;
     for domain in config.domains.iter().chain(&config.accounts) {
         if !authority.permits(domain) {
             bail!(

@@ -8,7 +8,12 @@ use serde::Serialize;
 use tls::Originator;
 
 use super::{Failure, Outcome};
-use crate::{config::Config, guarded::Guarded, output::Output, wire};
+use crate::{
+    config::Config,
+    guarded::Guarded,
+    output::{Output, counted},
+    wire,
+};
 
 /// One thing that was looked at.
 #[derive(Debug, Serialize)]
@@ -50,11 +55,12 @@ fn kernel(config: &Config) -> Vec<Finding> {
 }
 
 fn policy(config: &Config) -> Finding {
+    let at = config.policy.display();
     match wire::policies(config) {
-        Ok((_, 0)) => {
-            bad("policy", "there is no rule, so everything is refused", "write one; see docs/using.md")
-        }
-        Ok((_, files)) => good("policy", format!("{files} files in {}", config.policy.display())),
+        Ok(policies) => match policies.rule_ids().count() {
+            0 => bad("policy", "there is no rule, so everything is refused", format!("write one in {at}")),
+            rules => good("policy", format!("{} in {at}", counted(rules, "rule", "rules"))),
+        },
         Err(error) => {
             bad("policy", format!("{error:#}"), "mend the file it names; `snowfence init` writes a starter")
         }
@@ -64,7 +70,13 @@ fn policy(config: &Config) -> Finding {
 fn trust(config: &Config) -> Vec<Finding> {
     let authority = match wire::authority(config) {
         Ok(authority) => authority,
-        Err(error) => return vec![bad("CA", format!("{error:#}"), "run `snowfence init`")],
+        Err(error) => {
+            return vec![bad(
+                "CA",
+                format!("{error:#}"),
+                "do as it says, then run `snowfence trust install`",
+            )];
+        }
     };
     let left = authority.valid_until().duration_since(SystemTime::now()).unwrap_or_default();
     let days = left.as_secs() / 86_400;
@@ -114,8 +126,8 @@ async fn network(config: &Config) -> Vec<Finding> {
             Ok(_) => good("issuer", format!("keys of {} fetched", config.github.issuer)),
             Err(error) => bad(
                 "issuer",
-                error.to_string(),
-                "check that the issuer can be reached; jobs are not verified without it",
+                format!("keys of {}: {error}", config.github.issuer),
+                "check DNS and the route to it; jobs are not verified without its keys",
             ),
         },
         Err(error) => bad("issuer", format!("{error:#}"), "mend [identity.github] and [workload]"),
@@ -138,7 +150,10 @@ fn record(config: &Config) -> Finding {
     let fix = "keep the folder as it is for whoever investigates; move it away to begin a new record";
     match audit::read::sessions(&dir) {
         Ok(listing) => match listing.damage {
-            None => good("record", format!("{} sessions in {}", listing.sessions.len(), dir.display())),
+            None => {
+                let sessions = counted(listing.sessions.len(), "session", "sessions");
+                good("record", format!("{sessions} in {}", dir.display()))
+            }
             Some(damage) => bad("record", damage.to_string(), fix),
         },
         Err(error) => bad("record", error.to_string(), "check the permissions of the folder"),

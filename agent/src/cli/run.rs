@@ -14,10 +14,12 @@ use std::{
 
 use anyhow::{Context, Result};
 use model::{ConnectionId, Mode};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use proxy::Corridor;
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::Semaphore,
+    task::JoinHandle,
     time::{Instant, MissedTickBehavior, interval_at, timeout},
 };
 use tracing::{error, info, warn};
@@ -42,6 +44,7 @@ const DRAIN_WAIT_MAX: Duration = Duration::from_secs(20);
 pub(crate) fn run(config: &Path) -> Outcome {
     telemetry::start();
     let config = Config::load(config).map_err(Failure::Input)?;
+    raise_descriptors();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -52,18 +55,28 @@ pub(crate) fn run(config: &Path) -> Outcome {
     })
 }
 
+/// Each connection holds a few descriptors, and what systemd gives a service would be used up long before there are
+/// [`CONNECTIONS_MAX`] of them.
+fn raise_descriptors() {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
+    if let Err(error) = raised {
+        warn!(%error, "the limit of open files stays as it is; connections beyond it have to wait");
+    }
+}
+
 async fn guard(config: &Config, built: Built) -> Result<()> {
-    let Built { interception, corridor, journal, guarded, policies } = built;
+    let Built { interception, corridor, journal, guarded, control, rules } = built;
     let interception = Arc::new(interception);
     let reporter = Reporter::new(
         config,
-        policies,
+        rules,
         interception.clone(),
         corridor.clone(),
         journal.clone(),
         guarded.clone(),
     );
-    control::serve(&config.control_socket(), Arc::new(move || reporter.json()))?;
+    let control = control::serve(control, Arc::new(move || reporter.json()));
     let refresh = tokio::spawn(keep_guarding(config.refresh, guarded, interception.clone()));
 
     let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be caught")?;
@@ -79,8 +92,8 @@ async fn guard(config: &Config, built: Built) -> Result<()> {
             return Err(error.into());
         }
     };
-    refresh.abort();
     info!(reason, "stopping; guarded connections are refused from now on");
+    close(interception, [control, refresh]).await;
     notify(&[sd_notify::NotifyState::Stopping]);
     drain(&places).await;
     journal.stop(reason).await.context("the end cannot be recorded")?;
@@ -108,6 +121,20 @@ async fn accept(
             Err(error) => return error,
         }
     }
+}
+
+/// Closes the listeners, so that who comes now is refused by the kernel at once instead of waiting for an agent that is
+/// about to end. They are closed with the last task that holds them.
+async fn close(interception: Arc<interception::Interception>, holders: [JoinHandle<()>; 2]) {
+    for holder in holders {
+        holder.abort();
+        if let Err(error) = holder.await
+            && !error.is_cancelled()
+        {
+            error!(%error, "a task of the agent had failed");
+        }
+    }
+    drop(interception);
 }
 
 /// Waits for the exchanges under way, for a while.

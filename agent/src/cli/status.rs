@@ -6,7 +6,12 @@ use anyhow::Context;
 use serde::Serialize;
 
 use super::{Failure, Outcome};
-use crate::{config::Config, control, output::Output, status::Status};
+use crate::{
+    config::Config,
+    control,
+    output::{Output, counted},
+    status::Status,
+};
 
 /// What is in the kernel while no agent runs.
 #[derive(Debug, Serialize)]
@@ -58,9 +63,10 @@ fn up(status: &Status) -> String {
     for host in &status.guarded {
         line("guards", format!("{} at {}", host.host, host.addresses.join(", ")));
     }
-    line("policy", format!("{} files", status.policy_files));
+    line("policy", counted(status.rules, "rule", "rules"));
     line("sessions", status.sessions.to_string());
-    line("record", format!("{} entries in {}", status.record.entries, status.record.folder.display()));
+    let entries = counted(status.record.entries, "entry", "entries");
+    line("record", format!("{entries} in {}", status.record.folder.display()));
     for counter in status.counters.iter().filter(|counter| counter.count > 0) {
         line("kernel", format!("{} {}", counter.count, counter.outcome));
     }
