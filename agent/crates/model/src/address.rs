@@ -80,14 +80,14 @@ impl HostName {
     /// Parses a host name, folding its case. Addresses are refused: a certificate is asked for by name.
     ///
     /// # Errors
-    /// When the text is empty, too long, an IP address, or holds a character no host name has.
+    /// When the text is empty, too long, an IP address in any spelling, or holds a character no host name has.
     pub fn parse(text: &str) -> Result<Self, HostNameError> {
         let name = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
         let label = |l: &str| {
             (1..=63).contains(&l.len())
                 && l.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
         };
-        if name.len() > 253 || !name.split('.').all(label) || name.parse::<IpAddr>().is_ok() {
+        if name.len() > 253 || !name.split('.').all(label) || is_address(&name) {
             return Err(HostNameError(text.chars().take(64).collect()));
         }
         Ok(Self(name))
@@ -104,6 +104,16 @@ impl HostName {
     pub fn is_within(&self, domain: &HostName) -> bool {
         self.0.strip_suffix(&domain.0).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
     }
+}
+
+/// Whether a resolver would read an address out of this. Besides the usual spelling of IPv4 there are those of
+/// inet_aton(3): `127.1`, `0x7f000001`, `2130706433`. All end in a number, and no top-level domain is one (RFC 3696,
+/// part 2).
+fn is_address(name: &str) -> bool {
+    let last = name.rsplit('.').next().unwrap_or(name);
+    let digits = |text: &str, is_digit: fn(&u8) -> bool| text.as_bytes().iter().all(is_digit);
+    digits(last, u8::is_ascii_digit)
+        || last.strip_prefix("0x").is_some_and(|rest| digits(rest, u8::is_ascii_hexdigit))
 }
 
 impl fmt::Display for HostName {
@@ -124,6 +134,18 @@ mod tests {
         );
         for bad in ["", ".", "a..b", "10.0.0.1", "::1", "a b", "é.com", &"a".repeat(64)] {
             assert!(HostName::parse(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn an_address_in_disguise_is_no_host_name() {
+        for address in
+            ["127.1", "2130706433", "0x7f000001", "0X7F.1", "1.0x1", "0177.0.0.1", "a.1", "10.0.0.1."]
+        {
+            assert!(HostName::parse(address).is_err(), "{address}");
+        }
+        for name in ["1and1.com", "127.example", "0xcafe.com", "xn--p1ai", "a.x0", "0x7g"] {
+            assert!(HostName::parse(name).is_ok(), "{name}");
         }
     }
 
