@@ -47,7 +47,8 @@ struct Attached {
 impl Interception {
     /// Checks the host, takes the pin folder, loads the programs, listens, and attaches; over what an earlier run has
     /// pinned, the programs are replaced without a gap and the guarded set is kept. Must be called in a tokio runtime
-    /// and in the network namespace to serve; a few tens of milliseconds of it do not yield.
+    /// and in the network namespace to serve; a few tens of milliseconds of it do not yield, a fifth of a second where
+    /// somebody else holds the pins.
     ///
     /// # Errors
     /// When the host lacks something, another agent holds the pins, the port is taken, or the kernel refuses a step. What
