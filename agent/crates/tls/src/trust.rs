@@ -178,8 +178,7 @@ fn state_error(path: &Path, error: PlaceError) -> TrustError {
 /// The folder for bundles and journal, locked while it is held.
 struct TrustDir {
     path: PathBuf,
-    /// The lock ends when this is closed.
-    _lock: File,
+    lock: File,
 }
 
 impl TrustDir {
@@ -201,7 +200,7 @@ impl TrustDir {
         }
         let lock = File::open(&path).map_err(failed)?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { path, _lock: lock }),
+            Ok(()) => Ok(Self { path, lock }),
             Err(TryLockError::WouldBlock) => Err(TrustError::Busy(path)),
             Err(TryLockError::Error(source)) => Err(TrustError::State { path, source }),
         }
@@ -216,7 +215,16 @@ impl TrustDir {
         match fs::remove_dir(&self.path) {
             Ok(()) => Ok(()),
             Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(()),
-            Err(source) => Err(TrustError::State { path: self.path, source }),
+            Err(source) => Err(TrustError::State { path: self.path.clone(), source }),
+        }
+    }
+}
+
+impl Drop for TrustDir {
+    fn drop(&mut self) {
+        // Closing the folder is not enough: a child between fork and exec still has it, and with it the lock.
+        if let Err(error) = self.lock.unlock() {
+            tracing::warn!(%error, "the lock of the trust folder was not let go");
         }
     }
 }
