@@ -21,7 +21,7 @@ const DEPTH_MAX: usize = 3000;
 /// Most joins that wait for their `ON` at one time: each takes tens of kilobytes of stack.
 const OPEN_JOINS_MAX: usize = 16;
 /// Most `POSITION(`, `IN (` and `->` within each other: each doubles the time.
-const DOUBLINGS_MAX: usize = 6;
+const DOUBLINGS_MAX: usize = 8;
 
 struct Level {
     links: usize,
@@ -50,10 +50,11 @@ pub(crate) fn check(tokens: &[&TokenWithSpan]) -> Result<(), Opaque> {
                 if matches!(previous, Some(Keyword::CROSS | Keyword::NATURAL))
                     && back(2).and_then(keyword) != Some(Keyword::JOIN) => {}
             Some(Keyword::JOIN) => level.open_joins += 1,
-            Some(Keyword::ON | Keyword::USING) => level.open_joins = level.open_joins.saturating_sub(1),
-            Some(Keyword::SELECT | Keyword::WITH) => {}
+            Some(Keyword::ON | Keyword::USING) if previous != Some(Keyword::JOIN) => {
+                level.open_joins = level.open_joins.saturating_sub(1);
+            }
             _ if token.token == Token::Arrow => level.doublings += 1,
-            // A list of values is first read as a query.
+            // What stands there is first read as a query, then as a list of values.
             _ if back(1) == Some(&Token::LParen) && back(2).and_then(keyword) == Some(Keyword::IN) => {
                 level.doublings += 1;
             }

@@ -109,6 +109,7 @@ fn what_costs_the_parser_far_more_than_its_length_is_refused_at_once() {
             ("select * from ", "(t join t join ", "]"),
             ("delete from t ", "join window ", "not between"),
             ("select * from t ", "join natural ", ""),
+            ("select * from t ", "join using ", ""),
             ("explain ", "while ", ""),
             ("create procedure p() as ", "begin ", "] end"),
             ("create or replace procedure p() as ", "while ", "]"),
@@ -122,6 +123,7 @@ fn what_costs_the_parser_far_more_than_its_length_is_refused_at_once() {
             ("select a from t order by ", "(a, b) -> ", "between similar"),
             ("select f(", "(a, b) -> ", "]"),
             ("select a from t where b ", "in (merge ", "with a as ( describe"),
+            ("insert into t ", "(select not in ", "1 ))))"),
         ] {
             for n in [24, 40, 58, 120, 230, 900, 2900] {
                 let sql = format!("{before}{}{after}", repeat.repeat(n));
