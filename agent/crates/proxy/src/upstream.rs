@@ -242,6 +242,8 @@ pub(crate) fn end_to_end(headers: &HeaderMap) -> HeaderMap {
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
         .filter_map(|name| header::HeaderName::try_from(name.trim()).ok())
+        // These say how the body is read, and the other end must read it as it was read here.
+        .filter(|name| name != header::CONTENT_ENCODING && name != header::CONTENT_TYPE)
         .collect();
     for name in named {
         kept.remove(name);
@@ -348,7 +350,9 @@ mod tests {
     fn headers_of_one_hop_stay_behind_and_underscores_survive() {
         let mut headers = HeaderMap::new();
         for (name, value) in [
-            ("connection", "keep-alive, x-hop"),
+            ("connection", "keep-alive, x-hop, Content-Encoding, content-type"),
+            ("content-encoding", "gzip"),
+            ("content-type", "application/json"),
             ("keep-alive", "timeout=5"),
             ("x-hop", "1"),
             ("transfer-encoding", "chunked"),
@@ -361,6 +365,6 @@ mod tests {
         let kept = end_to_end(&headers);
         let mut names: Vec<_> = kept.keys().map(header::HeaderName::as_str).collect();
         names.sort_unstable();
-        assert_eq!(names, ["client_app_id", "x-snowflake-session"]);
+        assert_eq!(names, ["client_app_id", "content-encoding", "content-type", "x-snowflake-session"]);
     }
 }
