@@ -20,7 +20,7 @@ use super::options::Options;
 use super::site::{Place, Site};
 use super::supply::Internet;
 use super::tools::{Tools, certifi, source};
-use super::{enter, environment, holder, process, worker};
+use super::{cgroup, enter, environment, holder, process, worker};
 
 pub use super::agent::AgentStartFailed;
 
@@ -258,11 +258,18 @@ impl Lab {
     }
 
     fn end(&mut self) -> Result<()> {
+        // What a command left behind may hold a connection, for which the agent would wait. Only while the lab is ours:
+        // the next one's cgroups have the same names.
+        let left = if self.holder.holds() { self.kill_commands() } else { Ok(()) };
         let agent = self.agent.stop();
         self.internet.stop();
         self.follower.stop();
         let cleared = self.holder.end();
-        agent.and(cleared)
+        left.and(agent).and(cleared)
+    }
+
+    fn kill_commands(&self) -> Result<()> {
+        [Place::Runner, Place::User].iter().try_for_each(|place| cgroup::kill(&self.site.cgroup_of(*place)))
     }
 
     pub(super) fn site(&self) -> &Site {
@@ -339,6 +346,11 @@ impl Holder {
             bail!("the lab could not be laid out ({status})");
         };
         Ok(Self { child, folder })
+    }
+
+    /// Whether it has not ended, and was not told to.
+    fn holds(&mut self) -> bool {
+        self.child.stdin.is_some() && matches!(self.child.try_wait(), Ok(None))
     }
 
     /// Lets go, and waits until everything is cleared away.
