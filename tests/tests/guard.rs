@@ -93,9 +93,7 @@ ask("after")
     let flag = lab.folder().join("the-agent-is-up");
     let command = ["python3", "-c", code, flag.to_str().unwrap()];
     let old = lab.command(&command).unwrap().identity(Identity::None).spawn().unwrap();
-    while !old.stdout_so_far().unwrap().contains("before answered") {
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    old.wait_until(Duration::from_secs(60), |said| said.contains("before answered")).unwrap();
     lab.start_agent().unwrap();
     let before = reached(&lab);
     std::fs::write(&flag, "").unwrap();

@@ -202,7 +202,7 @@ fn the_host_reaches_the_internet_and_nothing_else() {
     let start = Instant::now();
     assert!(!reach(&["getent", "hosts", "pypi.org"]).status.success());
     assert!(!reach(&["curl", "-sS", "--max-time", "5", "http://169.254.169.254/"]).status.success());
-    assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(4), "{:?}", start.elapsed());
     let issuer = "https://token.actions.githubusercontent.com/.well-known/jwks";
     assert!(reach(&["curl", "-sSf", issuer]).status.success());
 }
@@ -256,15 +256,7 @@ fn nothing_is_left_after_a_return_a_panic_and_an_error() {
 /// Leaves a command running in the lab, outside of what the lab's library knows.
 fn started(lab: &Lab) -> Traces {
     let running = lab.spawn(&["sh", "-c", Traces::SCRIPT]).unwrap();
-    let start = Instant::now();
-    let line = loop {
-        let said = running.stdout_so_far().unwrap();
-        if said.ends_with('\n') {
-            break said;
-        }
-        assert!(start.elapsed() < GONE_WAIT, "{said:?}");
-        sleep(Duration::from_millis(10));
-    };
+    let line = running.wait_until(GONE_WAIT, |said| said.ends_with('\n')).unwrap();
     std::mem::forget(running);
     Traces::parse(&line)
 }
@@ -343,7 +335,7 @@ fn a_second_lab_waits_and_gives_up_when_told_to() {
 fn a_command_that_takes_too_long_is_killed_with_all_it_started() {
     let lab = Lab::start(Options::direct()).unwrap();
     let command = lab.command(&["sh", "-c", "echo begun; echo $$ >&2; sleep 1000 & wait"]).unwrap();
-    let error = command.deadline(Duration::from_millis(500)).run().unwrap_err().to_string();
+    let error = command.deadline(Duration::from_secs(3)).run().unwrap_err().to_string();
     assert!(error.contains("begun"), "{error}");
     let id = error.lines().last().unwrap();
     assert!(!is_running(id.parse().unwrap()), "{error}");

@@ -7,7 +7,7 @@ use std::io::{Read as _, Seek as _};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use nix::sys::signal::Signal;
@@ -17,6 +17,9 @@ use super::options::{Identity, JobFacts};
 use super::site::Place;
 use super::worker::Job;
 use super::{enter, environment, process};
+
+/// How often a command's output is looked at.
+const OUTPUT_POLL: Duration = Duration::from_millis(20);
 
 /// A command to be run in a lab; what is not said is as the lab's options have it.
 #[derive(Debug)]
@@ -152,6 +155,24 @@ impl Running {
         let mut bytes = vec![0; usize::try_from(length).context("too much output")?];
         self.stdout.read_exact_at(&mut bytes, 0).context("cannot read a file")?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// Waits until what it has written to standard output is as expected, and gives that.
+    ///
+    /// # Errors
+    /// It was not so within the deadline; the text has what it had written by then.
+    pub fn wait_until(&self, deadline: Duration, is_so: impl Fn(&str) -> bool) -> Result<String> {
+        let start = Instant::now();
+        loop {
+            let said = self.stdout_so_far()?;
+            if is_so(&said) {
+                return Ok(said);
+            }
+            if start.elapsed() > deadline {
+                bail!("what was waited for did not come within {deadline:?}; the command wrote:\n{said}");
+            }
+            std::thread::sleep(OUTPUT_POLL);
+        }
     }
 
     /// Its status, if it has ended.
