@@ -80,6 +80,20 @@ fn a_wrong_configuration_or_policy_is_named_and_changes_nothing() {
 }
 
 #[test]
+fn without_its_control_socket_the_agent_does_not_begin_to_guard() {
+    let lab = Lab::start(Options::direct()).unwrap();
+    let config = lab.config();
+    let good = fs::read_to_string(&config).unwrap();
+    let run = format!("run = \"{}/run\"", lab.folder().display());
+    assert!(good.contains(&run), "{good}");
+    fs::write(&config, good.replace(&run, "run = \"/proc/self/no-such-folder\"")).unwrap();
+    let words = refusal(&lab);
+    assert!(words.contains("control socket /proc/self/no-such-folder"), "{words}");
+    let status = String::from_utf8(lab.snowfence(&["status"]).unwrap().stdout).unwrap();
+    assert!(status.contains("nothing is guarded"), "{status}");
+}
+
+#[test]
 fn a_port_that_is_taken_is_named() {
     let lab = Lab::start(Options::direct()).unwrap();
     let code = "import socket, time; s = socket.create_server(('127.0.0.1', 15001)); print('bound', flush=True); time.sleep(60)";

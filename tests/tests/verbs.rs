@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "the helpers of a test fail as the test does")]
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use lab::{Identity, Lab, Mode, Options};
@@ -69,6 +70,30 @@ fn the_record_names_job_identity_process_statement_decision_and_masks() {
     }
     assert!(verb(&lab, &["sessions", "list"], 0).contains("acme/etl"));
     verb(&lab, &["sessions", "show", "no-such-session"], 2);
+    verb(&lab, &["sessions", "show", ""], 2);
+}
+
+/// Asks the control socket as a user who is not root, whatever the file's mode would say.
+const ASK_AS_NOBODY: &str = r#"
+import os, socket, sys
+os.chmod(sys.argv[1], 0o777)
+os.setgroups([]); os.setgid(65534); os.setuid(65534)
+with socket.socket(socket.AF_UNIX) as control:
+    control.connect(sys.argv[1])
+    control.settimeout(10)
+    print("answer", len(b"".join(iter(lambda: control.recv(65536), b""))))
+"#;
+
+#[test]
+fn status_and_record_are_for_root_alone() {
+    let lab = Lab::start(Options::default()).unwrap();
+    let socket = lab.folder().join("run/control.sock");
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(&socket), mode(&lab.state().join("record"))), (0o600, 0o700));
+    let asked = lab.exec_host(&["python3", "-c", ASK_AS_NOBODY, socket.to_str().unwrap()]).unwrap();
+    assert_eq!(String::from_utf8_lossy(&asked.stdout), "answer 0\n", "{asked:?}");
+    // Root is still answered.
+    verb(&lab, &["status"], 0);
 }
 
 #[test]
@@ -134,6 +159,8 @@ fn init_never_overwrites_and_trust_can_be_taken_back() {
     let (before, ca) = (tree(&etc), tree(&lab.state().join("ca")));
     let again = json(&lab, &["init"], 0);
     assert_eq!(again["written"], Value::Array(Vec::new()), "{again}");
+    verb(&lab, &["init", "--account", "acme.snowflakecomputing.com"], 0);
+    verb(&lab, &["init", "--account", "other.snowflakecomputing.com"], 2);
     assert_eq!((tree(&etc), tree(&lab.state().join("ca"))), (before, ca));
 
     let env = lab.folder().join("actions-runner/.env");
