@@ -2,15 +2,18 @@
 
 use std::{
     io,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, OnceLock},
     time::Duration,
 };
 
 use tokio::time::{sleep, timeout};
-use tracing::subscriber::DefaultGuard;
+use tracing::{
+    Dispatch,
+    subscriber::{DefaultGuard, NoSubscriber},
+};
 use tracing_subscriber::fmt::MakeWriter;
 
-const WAIT_MAX: Duration = Duration::from_secs(5);
+const WAIT_MAX: Duration = Duration::from_secs(60);
 
 /// Lines of the log, shared with whoever writes them.
 #[derive(Clone, Default)]
@@ -19,6 +22,10 @@ pub(crate) struct Log(Arc<Mutex<Vec<u8>>>);
 impl Log {
     /// Captures until the guard is dropped.
     pub(crate) fn capture(&self) -> DefaultGuard {
+        // While there is one subscriber in a process, whether a line interests anybody is asked of the thread that writes
+        // it first, and remembered: a test beside this one, which has none, would silence it here. With two, all are asked.
+        static SECOND: OnceLock<Dispatch> = OnceLock::new();
+        SECOND.get_or_init(|| Dispatch::new(NoSubscriber::default()));
         let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(self.clone()).finish();
         tracing::subscriber::set_default(subscriber)
     }
