@@ -21,17 +21,22 @@ const FORGET_AFTER: Duration = Duration::from_secs(24 * 3600);
 /// More addresses than this for one host are an error in DNS, not a host. The kernel's set is bounded too.
 const ADDRESSES_PER_HOST_MAX: usize = 256;
 
+/// Addresses taken over from an agent before this one. More would mean that the kernel's set was full of old ones.
+const EARLIER_MAX: usize = 1024;
+
 /// What is known of each host's addresses.
 #[derive(Debug)]
 pub(crate) struct Guarded {
     hosts: Mutex<BTreeMap<HostName, BTreeMap<IpAddr, Instant>>>,
+    /// What an agent before this one guarded, and since when this one does.
+    earlier: Option<(BTreeSet<IpAddr>, Instant)>,
 }
 
 impl Guarded {
     /// Asks for every host's addresses. Fails when one has none: an agent that starts without knowing what to guard
     /// would guard nothing.
     pub(crate) async fn resolve(hosts: &[HostName]) -> Result<Self> {
-        let guarded = Self { hosts: Mutex::default() };
+        let guarded = Self { hosts: Mutex::default(), earlier: None };
         for host in hosts {
             let found = lookup(host)
                 .await
@@ -40,6 +45,12 @@ impl Guarded {
             guarded.learn(host, &found, Instant::now());
         }
         Ok(guarded)
+    }
+
+    /// Goes on guarding what an agent before this one guarded: a client may hold its addresses for as long as it would
+    /// hold ours.
+    pub(crate) fn keep(&mut self, earlier: &[IpAddr]) {
+        self.earlier = Some((earlier.iter().take(EARLIER_MAX).copied().collect(), Instant::now()));
     }
 
     /// Asks again. What could not be asked stays as it was; the hosts that failed are returned with the reason.
@@ -57,7 +68,9 @@ impl Guarded {
 
     /// Every guarded address.
     pub(crate) fn addresses(&self) -> BTreeSet<IpAddr> {
-        self.lock().values().flat_map(|addresses| addresses.keys().copied()).collect()
+        let earlier = self.earlier.iter().filter(|(_, since)| since.elapsed() < FORGET_AFTER);
+        let earlier: Vec<IpAddr> = earlier.flat_map(|(addresses, _)| addresses).copied().collect();
+        self.lock().values().flat_map(|addresses| addresses.keys().copied()).chain(earlier).collect()
     }
 
     /// A host's addresses, the one seen last first.
@@ -109,7 +122,7 @@ mod tests {
     #[test]
     fn an_address_stays_guarded_for_a_day_after_it_was_last_seen() {
         let host = HostName::parse("acme.snowflakecomputing.com").unwrap();
-        let guarded = Guarded { hosts: Mutex::default() };
+        let guarded = Guarded { hosts: Mutex::default(), earlier: None };
         let start = Instant::now();
         guarded.learn(&host, &[ip(1)], start);
         guarded.learn(&host, &[ip(2)], start + FORGET_AFTER / 2);
@@ -119,9 +132,19 @@ mod tests {
     }
 
     #[test]
+    fn what_an_agent_before_guarded_stays_guarded_and_is_never_dialled() {
+        let host = HostName::parse("acme.snowflakecomputing.com").unwrap();
+        let mut guarded = Guarded { hosts: Mutex::default(), earlier: None };
+        guarded.learn(&host, &[ip(1)], Instant::now());
+        guarded.keep(&[ip(1), ip(2)]);
+        assert_eq!(guarded.addresses(), BTreeSet::from([ip(1), ip(2)]));
+        assert_eq!(guarded.of(&host), [ip(1)]);
+    }
+
+    #[test]
     fn a_host_has_a_bounded_number_of_addresses() {
         let host = HostName::parse("acme.snowflakecomputing.com").unwrap();
-        let guarded = Guarded { hosts: Mutex::default() };
+        let guarded = Guarded { hosts: Mutex::default(), earlier: None };
         let many: Vec<IpAddr> = (0..1000u32).map(|n| IpAddr::from(n.to_be_bytes())).collect();
         guarded.learn(&host, &many, Instant::now());
         guarded.learn(&host, &[ip(1)], Instant::now());

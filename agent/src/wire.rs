@@ -60,13 +60,21 @@ pub(crate) async fn build(config: &Config) -> Result<Built> {
     let domains = config.domains.clone();
     let terminator =
         Terminator::new(authority, move |name| domains.iter().any(|domain| name.is_within(domain)))?;
-    let guarded = Arc::new(Guarded::resolve(&config.accounts).await?);
+    let mut guarded = Guarded::resolve(&config.accounts).await?;
+    guarded.keep(&interception::inspect(&config.interception.pins)?.guarded);
+    let guarded = Arc::new(guarded);
     probe(config, &guarded, &originator).await?;
 
-    let journal = journal(config)?;
     let control = control::open(&config.control_socket())?;
-    let interception = Interception::start(&config.interception).await?;
-    interception.guard(&guarded.addresses())?;
+    let journal = journal(config)?;
+    let interception = match intercept(config, &guarded).await {
+        Ok(interception) => interception,
+        Err(error) => {
+            // The record says that an agent began; it must also say that none is there.
+            journal.stop("the kernel programs could not be started").await?;
+            return Err(error.into());
+        }
+    };
     let dial = Arc::new(GuardedDial { guarded: guarded.clone(), dialer: interception.dialer() });
     let corridor = Corridor::new(Parts {
         mode: config.mode,
@@ -79,6 +87,12 @@ pub(crate) async fn build(config: &Config) -> Result<Built> {
         journal: journal.clone(),
     });
     Ok(Built { interception, corridor: Arc::new(corridor), journal, guarded, control, rules })
+}
+
+async fn intercept(config: &Config, guarded: &Guarded) -> Result<Interception, interception::Error> {
+    let interception = Interception::start(&config.interception).await?;
+    interception.guard(&guarded.addresses())?;
+    Ok(interception)
 }
 
 /// Makes the first witness of what the kernel handed over. The only place that does.

@@ -37,6 +37,12 @@ use crate::{
 /// Connections served at one time. Each costs a few hundred KiB at most; beyond it clients wait in the listen queue.
 const CONNECTIONS_MAX: usize = 4096;
 
+/// The parser of statements recurses. Its depth is bounded well below what the usual stack holds; this is the margin.
+const STACK_BYTES: usize = 16 << 20;
+
+/// How long work that cannot be cancelled may hold up the end.
+const STUCK_WAIT_MAX: Duration = Duration::from_secs(1);
+
 /// How long exchanges under way may take to end after the agent was told to stop.
 const DRAIN_WAIT_MAX: Duration = Duration::from_secs(20);
 
@@ -47,12 +53,16 @@ pub(crate) fn run(config: &Path) -> Outcome {
     raise_descriptors();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
+        .thread_stack_size(STACK_BYTES)
         .build()
         .context("the asynchronous runtime cannot start")?;
-    runtime.block_on(async {
+    let outcome = runtime.block_on(async {
         let built = wire::build(&config).await.map_err(Failure::Input)?;
         guard(&config, built).await.map_err(Failure::Failed)
-    })
+    });
+    // A job can make the reading of its own memory hang; that must not keep the agent from ending.
+    runtime.shutdown_timeout(STUCK_WAIT_MAX);
+    outcome
 }
 
 /// Each connection holds a few descriptors, and what systemd gives a service would be used up long before there are
