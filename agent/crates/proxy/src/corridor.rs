@@ -66,16 +66,20 @@ pub(crate) struct Peer {
     pub(crate) connection: ConnectionId,
     pub(crate) destination: OriginalDst,
     pub(crate) process: ProcessFacts,
+    /// The CI worker above the process.
+    pub(crate) worker: Option<u32>,
     pub(crate) principal: Arc<Principal>,
     pub(crate) host: HostName,
 }
 
 impl Peer {
-    /// The job behind the connection, in a form that differs for any two of them.
+    /// The job behind the connection, in a form that differs for any two of them. Jobs of one run, as of a matrix, have
+    /// the same claims; each has a worker of its own.
     pub(crate) fn job(&self) -> String {
         let run = |text: Option<&str>| text.unwrap_or("-").to_owned();
         let (id, attempt) = (run(self.principal.run_id()), run(self.principal.run_attempt()));
-        format!("{} run {id} attempt {attempt}", self.principal.id())
+        let worker = self.worker.map_or("-".to_owned(), |pid| pid.to_string());
+        format!("{} run {id} attempt {attempt} worker {worker}", self.principal.id())
     }
 }
 
@@ -117,11 +121,11 @@ impl Corridor {
             self.workload.principal(&evidence, now),
             self.terminator.accept(arrival.into_stream())
         );
-        let process = evidence.process().clone();
+        let (process, worker) = (evidence.process().clone(), evidence.worker());
         match terminated {
             Ok(terminated) => {
                 let (stream, host) = terminated.into_parts();
-                let peer = Arc::new(Peer { connection, destination, process, principal, host });
+                let peer = Arc::new(Peer { connection, destination, process, worker, principal, host });
                 self.converse(stream, peer).await;
             }
             Err(error) => {
