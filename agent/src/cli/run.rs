@@ -105,6 +105,7 @@ async fn guard(config: &Config, built: Built) -> Result<()> {
     info!(reason, "stopping; guarded connections are refused from now on");
     close(interception, [control, refresh]).await;
     notify(&[sd_notify::NotifyState::Stopping]);
+    corridor.stop();
     drain(&places).await;
     journal.stop(reason).await.context("the end cannot be recorded")?;
     Ok(())

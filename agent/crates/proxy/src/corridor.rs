@@ -1,6 +1,6 @@
 //! The corridor: what it is built of, and how a connection walks through it.
 
-use std::{convert::Infallible, sync::Arc, time::SystemTime};
+use std::{convert::Infallible, pin::pin, sync::Arc, time::SystemTime};
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -12,7 +12,7 @@ use model::{
     AccountName, ConnectionId, HostName, Mode, OriginalDst, ProcessFacts, QueryId, Secret, Timestamp,
 };
 use snowflake::Exchange;
-use tokio::net::TcpStream;
+use tokio::{net::TcpStream, sync::watch};
 use tokio_rustls::server::TlsStream;
 use tracing::{debug, warn};
 use uuid::Uuid;
@@ -58,6 +58,8 @@ pub struct Corridor {
     pub(crate) sessions: Sessions,
     workload: workload::Workload,
     terminator: tls::Terminator,
+    /// Whether the agent is about to end.
+    stopping: watch::Sender<bool>,
 }
 
 /// What is known of one connection; the same for every request on it.
@@ -83,6 +85,11 @@ impl Peer {
     }
 }
 
+/// Waits until the agent is about to end. An error means that the corridor itself is gone, which is the same.
+async fn told(stopping: &mut watch::Receiver<bool>) {
+    drop(stopping.wait_for(|stopping| *stopping).await);
+}
+
 impl Corridor {
     /// Builds a corridor.
     #[must_use]
@@ -96,7 +103,13 @@ impl Corridor {
             sessions: Sessions::new(),
             workload: parts.workload,
             terminator: parts.terminator,
+            stopping: watch::Sender::new(false),
         }
+    }
+
+    /// Ends each connection as soon as no exchange is under way on it.
+    pub fn stop(&self) {
+        self.stopping.send_replace(true);
     }
 
     /// How many sessions are alive.
@@ -149,6 +162,7 @@ impl Corridor {
     /// Answers requests, one after the other, until the client goes.
     async fn converse(self: Arc<Self>, stream: TlsStream<TcpStream>, peer: Arc<Peer>) {
         let connection = peer.connection;
+        let mut stopping = self.stopping.subscribe();
         let service = service_fn(move |request| {
             let (corridor, peer) = (self.clone(), peer.clone());
             async move {
@@ -161,11 +175,18 @@ impl Corridor {
                 Ok::<Response<Full<Bytes>>, Infallible>(answer.into())
             }
         });
-        let served = http1::Builder::new()
+        let serving = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD_WAIT_MAX)
-            .serve_connection(TokioIo::new(stream), service)
-            .await;
+            .serve_connection(TokioIo::new(stream), service);
+        let mut serving = pin!(serving);
+        let served = tokio::select! {
+            served = serving.as_mut() => served,
+            () = told(&mut stopping) => {
+                serving.as_mut().graceful_shutdown();
+                serving.await
+            }
+        };
         if let Err(error) = served {
             debug!(%connection, %error, "a connection ended early");
         }
