@@ -6,12 +6,12 @@ Nothing printed depends on the clock or on chance, so that two runs can be compa
 """
 
 import hashlib
-import json
 import os
-import sys
 
 import snowflake.connector
 from snowflake.connector.errors import Error
+
+from scenarios import run
 
 SAMPLE = "SELECT ID, NAME, EMAIL, SSN, CITY, CREATED_AT FROM CUSTOMERS ORDER BY ID LIMIT 5"
 
@@ -192,25 +192,5 @@ SCENARIOS = (
 )
 
 
-def main():
-    named = {scenario.__name__: scenario for scenario in SCENARIOS}
-    chosen = sys.argv[1:] or list(named)
-    unknown = [name for name in chosen if name not in named]
-    if unknown:
-        sys.exit(f"no such scenario: {', '.join(unknown)}; there are {', '.join(named)}")
-    try:
-        connection = connect()
-    except Error as refusal:
-        print(json.dumps({"scenario": "login", "error": failure(refusal)}))
-        return
-    with connection:
-        for name in chosen:
-            try:
-                seen = named[name](connection)
-            except Error as refusal:
-                seen = {"error": failure(refusal)}
-            print(json.dumps({"scenario": name, **seen}), flush=True)
-
-
 if __name__ == "__main__":
-    main()
+    run(SCENARIOS, connect, Error, failure)
