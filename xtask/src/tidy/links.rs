@@ -1,8 +1,11 @@
-//! A link from one file of the repository to another leads somewhere.
+//! A link from one file of the repository to another leads somewhere, and so does the name of a source file.
 
 use super::{Finding, Source};
 
-/// Checks the relative links of one Markdown file. `exists` is asked with paths from the workspace.
+/// Where a name such as `proxy/src/query.rs` is looked for, beside the workspace itself.
+const ROOMS: &str = "agent/crates/";
+
+/// Checks the relative links and the names of source files in one Markdown file. `exists` is asked with paths from the workspace.
 pub(super) fn check(source: &Source, exists: impl Fn(&str) -> bool) -> Vec<Finding> {
     if !source.path.ends_with(".md") {
         return Vec::new();
@@ -13,9 +16,22 @@ pub(super) fn check(source: &Source, exists: impl Fn(&str) -> bool) -> Vec<Findi
         Some(path) => !exists(&path),
         None => true,
     });
-    broken
-        .map(|(line, target)| Finding::new(&source.path, line, format!("the link to {target} leads nowhere")))
-        .collect()
+    let broken = broken.map(|(line, target)| {
+        Finding::new(&source.path, line, format!("the link to {target} leads nowhere"))
+    });
+    let gone = files(&source.text).filter(|(_, file)| !exists(file) && !exists(&format!("{ROOMS}{file}")));
+    let gone = gone.map(|(line, file)| Finding::new(&source.path, line, format!("there is no file {file}")));
+    broken.chain(gone).collect()
+}
+
+/// Source files that are named in backticks by their path, with their line.
+fn files(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    text.lines().enumerate().flat_map(|(at, line)| {
+        let quoted = line.split('`').skip(1).step_by(2);
+        let is_path =
+            |word: &&str| word.ends_with(".rs") && word.contains('/') && !word.contains(char::is_whitespace);
+        quoted.filter(is_path).map(move |file| (at + 1, file))
+    })
 }
 
 /// Targets of the links that stay in the repository, without their anchor, with their line. Code is not looked at.
@@ -52,7 +68,8 @@ mod tests {
     use super::*;
 
     fn broken(text: &str) -> Vec<usize> {
-        let there = ["docs/map.md", "README.md", "agent/deploy"];
+        let there =
+            ["docs/map.md", "README.md", "agent/deploy", "xtask/src/main.rs", "agent/crates/sql/src/lib.rs"];
         let source = Source::new("docs/using.md", text);
         check(&source, |path| there.contains(&path)).into_iter().map(|found| found.line).collect()
     }
@@ -63,5 +80,13 @@ mod tests {
                     ```\n[f](nowhere.md)\n```\n";
         assert_eq!(broken(good), Vec::<usize>::new());
         assert_eq!(broken("x\n[a](maps.md)\n[b](README.md) [c](../../README.md)\n"), [2, 3, 3]);
+    }
+    #[test]
+    fn a_source_file_that_is_named_is_there() {
+        assert_eq!(
+            broken("`xtask/src/main.rs`, `sql/src/lib.rs`, `main.rs`, `a/b c.rs`\n"),
+            Vec::<usize>::new()
+        );
+        assert_eq!(broken("x\n(`sql/src/gone.rs`) and `src/main.rs`\n"), [2, 2]);
     }
 }
