@@ -11,6 +11,7 @@
 #![no_std]
 
 mod address;
+mod event;
 mod flow;
 mod listener;
 mod mark;
@@ -18,6 +19,7 @@ mod origin;
 mod outcome;
 
 pub use address::Address;
+pub use event::{Event, EventKind};
 pub use flow::Flow;
 pub use listener::Listener;
 pub use mark::Mark;
@@ -25,7 +27,7 @@ pub use origin::{COMM_BYTES, Origin};
 pub use outcome::Outcome;
 
 /// Version of everything in this crate. Part of the path under which maps and links are pinned.
-pub const LAYOUT: u32 = 1;
+pub const LAYOUT: u32 = 2;
 
 /// Most addresses that can be guarded at once.
 pub const GUARDED_ADDRESSES_MAX: u32 = 8_192;
@@ -34,6 +36,11 @@ pub const LISTENERS_MAX: u32 = 4_096;
 /// Most redirected connections between their SYN and their place in the listener's queue. The map evicts its oldest
 /// entry: a connection whose record is lost is closed by the agent, never let through.
 pub const FLOWS_MAX: u32 = 65_536;
+
+/// Bytes of the ring buffer of events, a power of two: some 4,600 of them. What does not fit is lost, and counted.
+pub const EVENTS_BYTES: u32 = 256 * 1024;
+/// Most namespaces whose last event is remembered. The map evicts its oldest entry, whose next event then comes early.
+pub const ANNOUNCED_MAX: u32 = 4_096;
 
 /// Value of a map that is used as a set.
 pub type Present = u8;

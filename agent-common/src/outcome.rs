@@ -27,11 +27,13 @@ pub enum Outcome {
     Unrecorded = 9,
     /// A socket was bound to a device and could not be freed of it: its connect will time out.
     StillBound = 10,
+    /// An event found no room in the ring buffer.
+    EventLost = 11,
 }
 
 impl Outcome {
     /// Every outcome, in the order of their numbers.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Redirected,
         Self::Upstream,
         Self::UnknownNamespace,
@@ -43,9 +45,10 @@ impl Outcome {
         Self::Carried,
         Self::Unrecorded,
         Self::StillBound,
+        Self::EventLost,
     ];
     /// How many there are.
-    pub const COUNT: u32 = 11;
+    pub const COUNT: u32 = 12;
 
     /// Index of the outcome's counter.
     #[inline(always)]
@@ -69,6 +72,7 @@ impl Outcome {
             Self::Carried => "carried",
             Self::Unrecorded => "unrecorded",
             Self::StillBound => "still_bound",
+            Self::EventLost => "event_lost",
         }
     }
 }

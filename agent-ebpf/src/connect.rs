@@ -2,7 +2,7 @@
 
 use core::ptr::{self, addr_of};
 
-use agent_common::{Address, Mark, Origin, Outcome};
+use agent_common::{Address, EventKind, Mark, Origin, Outcome};
 use aya_ebpf::{
     EbpfContext as _,
     bindings::SO_BINDTODEVICE,
@@ -19,6 +19,7 @@ use aya_ebpf::{
 use aya_log_ebpf::warn;
 
 use crate::{
+    events::{self, Task},
     listeners,
     maps::ORIGINS,
     marks,
@@ -60,7 +61,7 @@ fn decide(ctx: &SockAddrContext, family: Family) -> i32 {
             verdict::count(Outcome::Redirected);
             ALLOW
         }
-        Err(outcome) => refuse(ctx, namespace, outcome),
+        Err(outcome) => refuse(ctx, namespace, asked, outcome),
     }
 }
 
@@ -138,10 +139,14 @@ fn unbind(ctx: &SockAddrContext) {
 
 /// Ends the call. A missing listener is not logged: whoever would read the log is what is missing.
 #[inline(always)]
-fn refuse(ctx: &SockAddrContext, namespace: u64, outcome: Outcome) -> i32 {
+fn refuse(ctx: &SockAddrContext, namespace: u64, asked: Address, outcome: Outcome) -> i32 {
     forget(ctx);
     verdict::count(outcome);
-    let (pid, _) = halves(bpf_get_current_pid_tgid());
+    let (pid, tid) = halves(bpf_get_current_pid_tgid());
+    if outcome == Outcome::UnknownNamespace && events::may_announce(namespace) {
+        let port = sock_addr::port(ctx);
+        events::send(EventKind::UnknownNamespace, namespace, Task { pid, tid }, asked, port);
+    }
     if outcome != Outcome::ListenerAbsent && verdict::may_log(outcome) {
         match outcome {
             Outcome::UnknownNamespace => {

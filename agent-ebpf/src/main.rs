@@ -5,7 +5,7 @@
 //! Never: a kernel structure (helpers give all that is needed, so there is nothing to relocate), an exemption by pid,
 //! uid or firewall mark, or a verdict beyond "guarded or not" and "the agent's own socket or not".
 //!
-//! One file per hook, and three that they share: `maps`, `marks` and `verdict`. Fields of a context are read and
+//! One file per hook, and four that they share: `events`, `maps`, `marks` and `verdict`. Fields of a context are read and
 //! written volatile throughout: the compiler would otherwise merge neighbouring accesses into a wider one, which the
 //! verifier refuses.
 
@@ -15,6 +15,7 @@
 mod connect;
 mod datagram;
 mod egress;
+mod events;
 mod listeners;
 mod maps;
 mod marks;

@@ -1,10 +1,11 @@
-//! Every map, with its bound. All but the last two are pinned and outlive the agent.
+//! Every map, with its bound. All but the last three are pinned and outlive the agent.
 
 use agent_common::{
-    Address, FLOWS_MAX, Flow, GUARDED_ADDRESSES_MAX, LISTENERS_MAX, Listener, Mark, Origin, Outcome, Present,
+    ANNOUNCED_MAX, Address, EVENTS_BYTES, Event, FLOWS_MAX, Flow, GUARDED_ADDRESSES_MAX, LISTENERS_MAX,
+    Listener, Mark, Origin, Outcome, Present,
 };
 use aya_ebpf::{
-    btf_maps::{HashMap, LruHashMap, PerCpuArray, SkStorage},
+    btf_maps::{HashMap, LruHashMap, PerCpuArray, RingBuf, SkStorage},
     macros::btf_map,
 };
 
@@ -40,3 +41,11 @@ pub(crate) static COUNTERS: PerCpuArray<u64, { Outcome::COUNT as usize }> = PerC
 /// By [`Outcome`]: when it was last written to the log, in nanoseconds after boot.
 #[btf_map]
 pub(crate) static LOGGED_AT: PerCpuArray<u64, { Outcome::COUNT as usize }> = PerCpuArray::new();
+
+/// What the agent has to do something about. Not pinned: an event that nobody waited for is of no use later.
+#[btf_map]
+pub(crate) static EVENTS: RingBuf<Event, { EVENTS_BYTES as usize }> = RingBuf::new();
+
+/// By cookie of a network namespace: when its last event was sent, in nanoseconds after boot.
+#[btf_map]
+pub(crate) static ANNOUNCED: LruHashMap<u64, u64, { ANNOUNCED_MAX as usize }> = LruHashMap::new();

@@ -91,6 +91,9 @@ pub enum Error {
         /// How many there may be.
         max: usize,
     },
+    /// What the programs say at once cannot be read.
+    #[error("cannot read the kernel programs' events: {0}")]
+    Events(#[source] io::Error),
     /// Lines that the programs write cannot be read.
     #[error("cannot read the kernel programs' log: {0}")]
     KernelLog(#[source] io::Error),

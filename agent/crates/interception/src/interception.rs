@@ -6,7 +6,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use agent_common::Outcome;
+use agent_common::{Event, Outcome};
 use aya::{Ebpf, maps::Map};
 
 use crate::{
@@ -16,6 +16,7 @@ use crate::{
     counters::Counters,
     dialer::{Dialer, Marker},
     error::Error,
+    events::Events,
     guarded::Guarded,
     intercepted::Intercepted,
     kernel_log::KernelLog,
@@ -40,6 +41,7 @@ struct Attached {
     marker: Marker,
     guarded: Mutex<Guarded>,
     counters: Counters,
+    events: Events,
     links: Links,
     _log: KernelLog,
 }
@@ -110,6 +112,19 @@ impl Interception {
         Ok(self.attached.counters.read()?)
     }
 
+    /// The next thing that the programs say the agent has to do something about. Each goes to one caller. May be
+    /// cancelled.
+    pub async fn event(&self) -> Event {
+        self.attached.events.next().await
+    }
+
+    /// How many events were lost since this agent started, because they came faster than they were asked for; those that
+    /// found no room in the kernel are counted as [`Outcome::EventLost`].
+    #[must_use]
+    pub fn events_lost(&self) -> u64 {
+        self.attached.events.lost()
+    }
+
     /// Takes programs, maps and pins away: nothing is guarded from then on.
     ///
     /// # Errors
@@ -130,6 +145,7 @@ impl Attached {
     fn new(cfg: &Config, pins: &Pins, cgroup: &Cgroup, own: Option<&Cgroup>) -> Result<Self, Error> {
         let mut object = object::load(pins)?;
         let log = KernelLog::start(&mut object)?;
+        let events = Events::start(take(&mut object, object::EVENTS)?)?;
         let marker = Marker::new(take(&mut object, object::MARKS)?)?;
         let (registry, accepted) =
             (take(&mut object, object::LISTENERS)?, take(&mut object, object::ACCEPTED)?);
@@ -140,6 +156,7 @@ impl Attached {
             marker,
             guarded: Mutex::new(Guarded::new(take(&mut object, object::GUARDED)?)?),
             counters: Counters::new(take(&mut object, object::COUNTERS)?)?,
+            events,
             links,
             _log: log,
         })

@@ -16,6 +16,7 @@ mod config;
 mod counters;
 mod dialer;
 mod error;
+mod events;
 mod guarded;
 mod hook;
 mod intercepted;
@@ -27,7 +28,7 @@ mod pins;
 mod preflight;
 mod sys;
 
-pub use agent_common::Outcome;
+pub use agent_common::{Event, EventKind, Outcome};
 pub use config::Config;
 pub use dialer::Dialer;
 pub use error::{Error, MapFault};

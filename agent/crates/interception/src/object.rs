@@ -27,6 +27,8 @@ pub(crate) const ORIGINS: &str = "ORIGINS";
 pub(crate) const FLOWS: &str = "FLOWS";
 pub(crate) const ACCEPTED: &str = "ACCEPTED";
 pub(crate) const COUNTERS: &str = "COUNTERS";
+/// The ring buffer of events, which is not pinned.
+pub(crate) const EVENTS: &str = "EVENTS";
 
 /// What a pinned map must look like to be used again.
 pub(crate) struct Shape {

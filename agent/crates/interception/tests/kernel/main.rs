@@ -10,6 +10,7 @@
     reason = "all of this is test code, also what is outside of a test function"
 )]
 
+mod events;
 mod restart;
 mod ways;
 mod world;

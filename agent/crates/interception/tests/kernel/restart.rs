@@ -91,7 +91,7 @@ fn an_agent_that_moved_to_another_namespace_serves_there_and_no_longer_here() {
     World::run(async |world| {
         let cfg = world.config(0);
         Agent::guarding(&cfg, &[GUARDED]).await.end().await;
-        let container = Arc::new(world.container());
+        let container = Arc::new(world.container("a"));
         let (guest, inside) = (Arc::clone(&world), Arc::clone(&container));
         let moved = container.spawn(async move || {
             let agent = Agent::start(&cfg).await;
@@ -290,7 +290,7 @@ fn removing_the_pins_under_a_running_agent_opens_nothing() {
 #[test]
 fn a_pinned_map_of_another_shape_is_refused() {
     World::run(async |world| {
-        let folder = world.pins().join("v1");
+        let folder = world.pins().join(format!("v{}", agent_common::LAYOUT));
         fs::create_dir_all(&folder).unwrap();
         let strange = HashMap::<MapData, u32, u32>::create(16, 0).unwrap();
         strange.pin(folder.join("GUARDED")).unwrap();
@@ -331,7 +331,7 @@ fn an_agent_of_another_layout_guards_until_this_one_knows_what_to_guard() {
         let cfg = world.config(0);
         Agent::guarding(&cfg, &[GUARDED]).await.end().await;
         // As if an earlier version had left it: its maps are not for this one to read.
-        let (old, ours) = (world.pins().join("v0"), world.pins().join("v1"));
+        let (old, ours) = (world.pins().join("v0"), world.pins().join(format!("v{}", agent_common::LAYOUT)));
         fs::rename(&ours, &old).unwrap();
         fs::create_dir(world.pins().join("violets")).unwrap();
         let agent = Agent::start(&cfg).await;

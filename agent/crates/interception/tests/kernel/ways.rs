@@ -203,7 +203,7 @@ fn a_connection_older_than_the_guard_is_cut() {
 fn an_unknown_network_namespace_is_refused() {
     World::run(async |world| {
         let agent = Agent::guarding(&world.config(0), &[GUARDED, GUARDED_V6]).await;
-        let container = world.container();
+        let container = world.container("a");
         for address in [GUARDED, GUARDED_V6] {
             let said = world.client_in(&container, &format!("connect {address} 443")).await;
             assert_eq!(said, "error=ECONNREFUSED");
@@ -220,7 +220,7 @@ fn what_an_operator_should_see_is_logged_and_not_too_often() {
         let log = world::Log::default();
         let _here = log.capture();
         let _agent = Agent::guarding(&world.config(0), &[GUARDED]).await;
-        let container = world.container();
+        let container = world.container("a");
         let mut client = world.start_in(&container, "connect_often 203.0.113.10 443 1000");
         let pid = client.pid();
         assert_eq!(client.line().await, "error=ECONNREFUSED");

@@ -118,8 +118,8 @@ impl World {
     }
 
     /// Another network namespace of the same host, with nothing but loopback.
-    pub(crate) fn container(&self) -> Namespace {
-        Namespace::new(&format!("{}c", self.name))
+    pub(crate) fn container(&self, name: &str) -> Namespace {
+        Namespace::new(&format!("{}c{name}", self.name))
     }
 
     /// Starts a job's client on the host.
@@ -157,7 +157,7 @@ impl World {
 
     /// Ids of the pinned links of these names.
     pub(crate) fn pinned_links(&self, names: &[&str]) -> Vec<u32> {
-        let folder = self.pins().join("v1");
+        let folder = self.pins().join(format!("v{}", agent_common::LAYOUT));
         let id = |name: &&str| {
             let link = FdLink::from(PinnedLink::from_pin(folder.join(name)).unwrap());
             link.info().unwrap().id()

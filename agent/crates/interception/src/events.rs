@@ -1,0 +1,85 @@
+//! What the kernel programs say at once, read from their ring buffer.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use agent_common::Event;
+use aya::maps::{Map, MapData, RingBuf};
+use tokio::{
+    io::{Interest, unix::AsyncFd},
+    sync::{Mutex, mpsc},
+    task::JoinHandle,
+};
+
+use crate::{
+    error::{Error, MapFault},
+    object,
+};
+
+/// Events that may wait for whoever asks for them. Beyond it they are lost, and counted.
+const WAITING_MAX: usize = 4_096;
+
+/// The task that reads, and what it has read. The task ends when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Events {
+    waiting: Mutex<mpsc::Receiver<Event>>,
+    lost: Arc<AtomicU64>,
+    reading: JoinHandle<()>,
+}
+
+impl Events {
+    pub(crate) fn start(map: Map) -> Result<Self, Error> {
+        let ring: RingBuf<MapData> = map.try_into().map_err(MapFault::of(object::EVENTS))?;
+        // SAFETY: the descriptor is that of the ring buffer's map, which the value owns and never replaces.
+        let ring = unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) }
+            .map_err(|error| Error::Events(error.into()))?;
+        let (sender, receiver) = mpsc::channel(WAITING_MAX);
+        let lost = Arc::new(AtomicU64::new(0));
+        let reading = tokio::spawn(read(ring, sender, lost.clone()));
+        Ok(Self { waiting: Mutex::new(receiver), lost, reading })
+    }
+
+    /// The next event. For ever, if the ring buffer cannot be read any more, which was logged.
+    pub(crate) async fn next(&self) -> Event {
+        match self.waiting.lock().await.recv().await {
+            Some(event) => event,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// How many were read and not waited for. What found no room in the kernel is counted there.
+    pub(crate) fn lost(&self) -> u64 {
+        self.lost.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Events {
+    fn drop(&mut self) {
+        self.reading.abort();
+    }
+}
+
+async fn read(mut ring: AsyncFd<RingBuf<MapData>>, sender: mpsc::Sender<Event>, lost: Arc<AtomicU64>) {
+    loop {
+        let mut ready = match ring.readable_mut().await {
+            Ok(ready) => ready,
+            Err(error) => {
+                tracing::error!(%error, "the kernel programs' events cannot be read any more");
+                return;
+            }
+        };
+        while let Some(entry) = ready.get_inner_mut().next() {
+            match Event::from_bytes(&entry) {
+                Some(event) if event.kind().is_some() => {
+                    if sender.try_send(event).is_err() {
+                        lost.fetch_add(1, Ordering::Relaxed);
+                    }
+                }
+                _ => tracing::warn!("an event of another build of the kernel programs"),
+            }
+        }
+        ready.clear_ready();
+    }
+}
