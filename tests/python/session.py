@@ -116,6 +116,46 @@ def repetition(client):
     return {"rows": client.run("SELECT COUNT(*) FROM ONCE")}
 
 
+def waiting(client):
+    """Statements that outlast the time for which the server holds a request."""
+    statements = ("SELECT COUNT(*) FROM CUSTOMERS /* takes 2.5 s */", "SELECT SYSTEM$WAIT(1.5)", "SELECT * FROM NOWHERE /* takes 1.5 s */")
+    return {sql: attempt(client, sql) for sql in statements}
+
+
+def submission(client):
+    """A statement that nobody waits for, its state, its rows later, and again from another session."""
+    sql = "SELECT COUNT(*) FROM CUSTOMERS /* takes 2 s */"
+    cursor = client.connection.cursor()
+    cursor.execute_async(sql)
+    seen = {"at_once": client.connection.get_query_status(cursor.sfqid).name}
+    while client.connection.is_still_running(client.connection.get_query_status(cursor.sfqid)):
+        time.sleep(0.1)
+    seen["in_the_end"] = client.connection.get_query_status(cursor.sfqid).name
+    cursor.get_results_from_sfqid(cursor.sfqid)
+    seen["rows"] = cursor.fetchall()
+    other = Connector(**GIVEN)
+    path = f"/queries/{cursor.sfqid}/result"
+    seen["again"] = other.connection.rest.request(path, method="get")["data"]["total"]
+    other.connection.close()
+    return seen
+
+
+def cancellation(client):
+    """Statements that are ended from outside: by the driver's own limit, and by another session."""
+    seen = {}
+    try:
+        client.connection.cursor().execute("SELECT 1 /* takes 30 s */", timeout=2)
+    except client.error as error:
+        seen["by_driver"] = client.failure(error)
+    cursor, other = client.connection.cursor(), Connector(**GIVEN)
+    cursor.execute_async("SELECT 1 /* takes 30 s */")
+    seen["by_other"] = other.run(f"SELECT SYSTEM$CANCEL_QUERY('{cursor.sfqid}')")[0][0].replace(cursor.sfqid, "ID")
+    other.connection.close()
+    path = f"/queries/{cursor.sfqid}/result"
+    seen["code"] = client.connection.rest.request(path, method="get")["code"]
+    return seen
+
+
 def main(driver, *scenarios):
     kind = {"connector": Connector, "go": Go}[driver]
     for name in scenarios:

@@ -114,6 +114,43 @@ fn a_request_that_a_driver_repeats_is_executed_once() {
 }
 
 #[test]
+fn drivers_wait_for_a_statement_that_is_still_running() {
+    let lab = Lab::start(Options::direct()).unwrap();
+    for driver in DRIVERS {
+        let seen = session(&lab, "acme", driver, "waiting");
+        let rows = |sql: &str| seen[sql]["rows"][0][0].to_string();
+        assert!(
+            rows("SELECT COUNT(*) FROM CUSTOMERS /* takes 2.5 s */").contains("1000"),
+            "{driver}: {seen}"
+        );
+        assert_eq!(rows("SELECT SYSTEM$WAIT(1.5)"), "\"waited 1.5 seconds\"", "{driver}: {seen}");
+        assert_failed(&seen["SELECT * FROM NOWHERE /* takes 1.5 s */"], 2003, "42S02");
+    }
+    let log = lab.front_log().unwrap();
+    let asked = |part: &str| log.iter().filter(|line| line["path"].as_str().unwrap().ends_with(part)).count();
+    // Two, one and one for each driver: a request for a result is held for a second.
+    assert!(asked("/result") >= 4 * DRIVERS.len(), "{}", asked("/result"));
+    assert_eq!(asked("query-request"), 3 * DRIVERS.len());
+}
+
+#[test]
+fn a_statement_is_submitted_followed_fetched_again_and_cancelled() {
+    let lab = Lab::start(Options::direct()).unwrap();
+    let seen = session(&lab, "acme", "connector", "submission");
+    for (key, expected) in [
+        ("at_once", json!("RUNNING")),
+        ("in_the_end", json!("SUCCESS")),
+        ("rows", json!([[1000]])),
+        ("again", json!(1)),
+    ] {
+        assert_eq!(seen[key], expected, "{key}: {seen}");
+    }
+    let seen = session(&lab, "acme", "connector", "cancellation");
+    assert_eq!((&seen["by_driver"]["errno"], &seen["by_driver"]["sqlstate"]), (&json!(604), &json!("57014")));
+    assert_eq!((&seen["by_other"], &seen["code"]), (&json!("query [ID] terminated."), &json!("000604")));
+}
+
+#[test]
 fn drivers_renew_a_session_until_it_cannot_be_renewed() {
     let lab = Lab::start(Options::direct()).unwrap();
     for driver in DRIVERS {

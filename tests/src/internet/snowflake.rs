@@ -2,12 +2,15 @@
 //!
 //! Whatever fails, the answer is HTTP 200 with Snowflake's error body: drivers retry other statuses, some without end.
 
+mod queries;
 pub(super) mod query_string;
 mod sessions;
 mod shape;
 mod statement;
+mod system;
 mod wire;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -18,7 +21,9 @@ use super::addresses::BRIEF_HOST;
 use super::engine::Client;
 use super::request_log::{FrontRequest, RequestLog};
 use super::serve::{Caller, Reply, Site, text};
+use queries::Queries;
 use sessions::{Found, Names, Session, Sessions};
+use statement::Errand;
 use wire::Asked;
 
 pub use sessions::Validity;
@@ -33,45 +38,69 @@ const NO_OPERATION: &str =
 
 /// The server behind Snowflake's host names.
 pub(super) struct Front {
-    engine: Client,
+    engine: Arc<Client>,
     validity: Validity,
     sessions: Sessions,
+    queries: Arc<Queries>,
     log: RequestLog,
 }
 
 impl Front {
     /// A front over a running engine, without any session yet.
     pub(super) fn new(engine: Client, validity: Validity, log: RequestLog) -> Self {
-        Self { engine, validity, sessions: Sessions::new(), log }
+        Self { engine: Arc::new(engine), validity, sessions: Sessions::new(), queries: Arc::default(), log }
     }
 
     /// The body of the answer; `None` for an endpoint that this front does not have.
-    async fn route(&self, caller: &Caller, asked: &Asked) -> Option<Value> {
-        let session = self.sessions.find(asked.token(), Instant::now());
-        Some(match (&asked.method, asked.uri.path()) {
+    async fn route(&self, caller: &Caller, asked: &Asked) -> Option<Bytes> {
+        let reply = match (&asked.method, asked.uri.path()) {
             (&Method::POST, LOGIN_PATH) => self.login(caller, asked).await,
             (&Method::POST, "/session/token-request") => self.renew(asked),
             (&Method::POST, "/telemetry/send" | "/telemetry/send/sessionless") => {
                 shape::success(json!("Log Received"))
             }
-            (&Method::POST, "/queries/v1/query-request") => match session {
-                Found::Live(session) => statement::execute(&self.engine, asked, &session).await,
-                lost => shape::session_lost(&lost),
+            (method, path) => {
+                let within = Within::of(method, path)?;
+                return Some(match self.sessions.find(asked.token(), Instant::now()) {
+                    Found::Live(session) => self.within(&within, caller, asked, session).await,
+                    lost => shape::session_lost(&lost).to_string().into(),
+                });
+            }
+        };
+        Some(reply.to_string().into())
+    }
+
+    /// What is asked within a live session.
+    async fn within(
+        &self,
+        what: &Within<'_>,
+        caller: &Caller,
+        asked: &Asked,
+        session: Arc<Session>,
+    ) -> Bytes {
+        let account = &caller.server_name;
+        let reply = match what {
+            Within::Query => {
+                let (engine, queries) = (Arc::clone(&self.engine), Arc::clone(&self.queries));
+                let errand = Errand { engine, queries, account: account.clone(), session };
+                return errand.execute(asked).await;
+            }
+            Within::Result(id) => match self.queries.find(account, id) {
+                Some(query) => return query.reply().await,
+                None => shape::failure("000612", "02000", &format!("Result for query {id} not found.")),
             },
-            (&Method::POST, "/session") => match session {
-                Found::Live(session) => self.close(asked, &session).await,
-                lost => shape::session_lost(&lost),
-            },
-            (&Method::POST, "/session/heartbeat" | "/queries/v1/abort-request") => match session {
-                Found::Live(session) => self.pass(asked, &session).await,
-                lost => shape::session_lost(&lost),
-            },
-            (&Method::GET, path) if path.starts_with("/monitoring/queries/") => match session {
-                Found::Live(session) => self.pass(asked, &session).await,
-                lost => shape::session_lost(&lost),
-            },
-            _ => return None,
-        })
+            Within::Monitoring(id) => self.queries.monitor(account, id),
+            Within::Abort(Some(id)) => {
+                shape::aborted(self.queries.find(account, id).is_some_and(|query| query.cancel()))
+            }
+            Within::Abort(None) => {
+                let request_id = shape::text(&asked.json, "/requestId").unwrap_or_default();
+                shape::aborted(self.queries.cancel_request(&session, request_id))
+            }
+            Within::Heartbeat => self.pass(asked, &session).await,
+            Within::Session => self.close(asked, &session).await,
+        };
+        reply.to_string().into()
     }
 
     /// fakesnow accepts any credential and opens a session; tokens that expire, and the names, are added here.
@@ -130,19 +159,54 @@ impl Front {
     }
 }
 
+/// The endpoints that need a session.
+enum Within<'a> {
+    Query,
+    Result(&'a str),
+    Monitoring(&'a str),
+    /// Of the statement with this id, or of the request that the body names.
+    Abort(Option<&'a str>),
+    Heartbeat,
+    Session,
+}
+
+impl<'a> Within<'a> {
+    fn of(method: &Method, path: &'a str) -> Option<Self> {
+        Some(match (method, path) {
+            (&Method::POST, "/queries/v1/query-request") => Self::Query,
+            (&Method::POST, "/queries/v1/abort-request") => Self::Abort(None),
+            (&Method::POST, "/session") => Self::Session,
+            (&Method::POST, "/session/heartbeat") => Self::Heartbeat,
+            // The Python connector 5 writes a second slash before the id.
+            (&Method::GET, path) if path.starts_with("/monitoring/queries/") => {
+                Self::Monitoring(path.strip_prefix("/monitoring/queries/")?.trim_start_matches('/'))
+            }
+            (method, path) => match (method, path.strip_prefix("/queries/")?.split_once('/')?) {
+                (&Method::GET, (id, "result")) => Self::Result(id),
+                (&Method::POST, (id, "abort-request")) => Self::Abort(Some(id)),
+                _ => return None,
+            },
+        })
+    }
+}
+
 impl Site for Front {
     async fn answer(&self, caller: &Caller, request: Request<Bytes>) -> Reply {
         let Some(asked) = Asked::read(request) else {
-            return wire::reply(&shape::failure("390400", "22000", "the body cannot be decompressed"), false);
+            return refused("390400", "22000", "the body cannot be decompressed");
         };
         if self.log.append(&line(caller, &asked)).is_err() {
-            return wire::reply(&shape::failure("000603", "XX000", "the lab cannot log this request"), false);
+            return refused("000603", "XX000", "the lab cannot log this request");
         }
         match self.route(caller, &asked).await {
-            Some(body) => wire::reply(&body, asked.accepts_gzip),
+            Some(body) => wire::reply(body, asked.accepts_gzip),
             None => text(StatusCode::NOT_FOUND, "the lab's Snowflake has no such endpoint\n"),
         }
     }
+}
+
+fn refused(code: &str, sql_state: &str, message: &str) -> Reply {
+    wire::reply(shape::failure(code, sql_state, message).to_string().into(), false)
 }
 
 fn line(caller: &Caller, asked: &Asked) -> FrontRequest {

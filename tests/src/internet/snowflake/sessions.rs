@@ -2,19 +2,15 @@
 //!
 //! fakesnow knows one token per session, for ever; it never leaves this process.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use hyper::Uri;
-use serde_json::Value;
 use uuid::Uuid;
 
 use super::query_string;
-
-/// A driver repeats a request soon or never, and replies can be large.
-const REPLIES_KEPT: usize = 4;
 
 /// How long tokens live.
 #[derive(Debug, Clone, Copy)]
@@ -61,33 +57,16 @@ pub(super) struct Session {
 /// What a statement needs of its session, and leaves for the next one.
 pub(super) struct Turn {
     pub(super) names: Names,
-    /// The latest replies, by the id of their request.
-    answered: VecDeque<(String, Value)>,
-}
-
-impl Turn {
-    fn new(names: Names) -> Self {
-        Self { names, answered: VecDeque::new() }
-    }
-
-    /// The reply to a request that was answered before. A driver that lost a reply asks again under the same id, and
-    /// Snowflake does not execute the statement twice.
-    pub(super) fn recall(&self, request_id: &str) -> Option<Value> {
-        self.answered.iter().find(|(id, _)| id == request_id).map(|(_, reply)| reply.clone())
-    }
-
-    /// Keeps a reply, and lets go of the oldest one.
-    pub(super) fn remember(&mut self, request_id: String, reply: &Value) {
-        if self.answered.len() >= REPLIES_KEPT {
-            self.answered.pop_front();
-        }
-        self.answered.push_back((request_id, reply.clone()));
-    }
 }
 
 impl Session {
     pub(super) fn engine_token(&self) -> &str {
         &self.engine_token
+    }
+
+    /// Snowflake's number of the session.
+    pub(super) fn id(&self) -> u64 {
+        self.id
     }
 }
 
@@ -140,12 +119,7 @@ impl Sessions {
     ) -> Opened {
         let id = self.next_id.fetch_add(4, Ordering::Relaxed);
         self.grant(
-            &Arc::new(Session {
-                id,
-                engine_token,
-                validity,
-                turn: tokio::sync::Mutex::new(Turn::new(names)),
-            }),
+            &Arc::new(Session { id, engine_token, validity, turn: tokio::sync::Mutex::new(Turn { names }) }),
             now,
         )
     }
@@ -271,16 +245,6 @@ mod tests {
         assert!(matches!(sessions.find(&one.session_token, now), Found::Unknown));
         assert!(sessions.renew(&one.master_token, &one.session_token, now).is_err());
         assert!(matches!(sessions.find(&two.session_token, now), Found::Live(_)));
-    }
-
-    #[test]
-    fn the_latest_replies_are_kept() {
-        let mut turn = Turn::new(names());
-        for id in 0..=REPLIES_KEPT {
-            turn.remember(id.to_string(), &Value::from(id));
-        }
-        assert_eq!((turn.recall("0"), turn.recall("1")), (None, Some(Value::from(1))));
-        assert_eq!(turn.recall(&REPLIES_KEPT.to_string()), Some(Value::from(REPLIES_KEPT)));
     }
 
     #[test]

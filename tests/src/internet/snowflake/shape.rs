@@ -25,6 +25,14 @@ pub(super) fn engine_failure() -> Value {
     failure("000603", "XX000", "the lab's SQL engine does not answer")
 }
 
+/// The reply to the wish to end a statement.
+pub(super) fn aborted(was_running: bool) -> Value {
+    if was_running {
+        return success(Value::Null);
+    }
+    failure("000605", "57014", "Identified SQL statement is not currently executing.")
+}
+
 /// A login that did not succeed.
 pub(super) fn login_failure(code: &str, message: &str) -> Value {
     json!({

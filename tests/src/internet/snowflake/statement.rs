@@ -1,11 +1,16 @@
 //! One statement: fakesnow executes it, and the session's names follow what it did.
 
+use std::sync::Arc;
+
+use bytes::Bytes;
 use hyper::Method;
 use serde_json::{Value, json};
 
+use super::queries::{Ended, Order, Queries, Query};
 use super::query_string;
 use super::sessions::{Names, Session, resolve_identifier};
 use super::shape;
+use super::system::{self, Rewritten};
 use super::wire::Asked;
 use crate::internet::engine::Client;
 
@@ -16,21 +21,57 @@ const TYPE_ALTER_SESSION: u32 = 0x4100;
 const ENTER_PUBLIC: &str = "CREATE SCHEMA IF NOT EXISTS PUBLIC";
 const QUERY_TARGET: &str = "/queries/v1/query-request";
 
-/// Executes a query request in its session: one statement at a time, and each request once.
-pub(super) async fn execute(engine: &Client, asked: &Asked, session: &Session) -> Value {
-    let Some(sql) = shape::text(&asked.json, "/sqlText") else {
-        return shape::failure("390400", "22000", "the request has no sqlText");
-    };
-    let mut turn = session.turn.lock().await;
-    let request_id = query_string::value(&asked.uri, "requestId");
-    if let Some(reply) = request_id.as_deref().and_then(|id| turn.recall(id)) {
-        return reply;
+/// A statement on its way: where it runs, and what asks for it.
+pub(super) struct Errand {
+    pub(super) engine: Arc<Client>,
+    pub(super) queries: Arc<Queries>,
+    pub(super) account: String,
+    pub(super) session: Arc<Session>,
+}
+
+impl Errand {
+    /// Executes a query request in its session: one statement at a time, and each request once. The answer is the
+    /// reply, or that the statement is still running.
+    pub(super) async fn execute(self, asked: &Asked) -> Bytes {
+        let Some(sql) = shape::text(&asked.json, "/sqlText") else {
+            return shape::failure("390400", "22000", "the request has no sqlText").to_string().into();
+        };
+        let rewritten = system::rewrite(sql);
+        let is_async = asked.json.get("asyncExec") == Some(&Value::Bool(true));
+        let order = Order {
+            account: &self.account,
+            request_id: query_string::value(&asked.uri, "requestId"),
+            is_async,
+            sql,
+            delay: rewritten.delay,
+        };
+        let (query, is_new) = self.queries.begin(&self.session, order);
+        if is_new {
+            tokio::spawn(self.run(Arc::clone(&query), rewritten, asked.clone()));
+        }
+        if is_async { query.still_running() } else { query.reply().await }
     }
-    let reply = execute_once(engine, asked, session, sql, &mut turn.names).await;
-    if let Some(id) = request_id {
-        turn.remember(id, &reply);
+
+    async fn run(self, query: Arc<Query>, rewritten: Rewritten, asked: Asked) {
+        tokio::select! {
+            () = tokio::time::sleep(query.delay) => {}
+            () = query.ended() => return,
+        }
+        if let Some(other) = rewritten.cancels_query.and_then(|id| self.queries.find(&self.account, &id)) {
+            other.cancel();
+        }
+        if let Some(session) = rewritten.cancels_session {
+            self.queries.cancel_session(&self.account, session, &query.id);
+        }
+        let mut turn = self.session.turn.lock().await;
+        if query.has_ended() {
+            return;
+        }
+        let sql = self.queries.engine_ids(&self.account, &rewritten.sql);
+        let reply = execute_once(&self.engine, &asked, &self.session, &sql, &mut turn.names).await;
+        // A statement that was cancelled meanwhile stays cancelled.
+        query.end(Ended::new(reply, &query.id));
     }
-    reply
 }
 
 async fn execute_once(
@@ -41,8 +82,14 @@ async fn execute_once(
     names: &mut Names,
 ) -> Value {
     let token = Some(session.engine_token());
-    let Ok((status, mut reply)) = engine.ask(&asked.method, asked.target(), token, asked.body.clone()).await
-    else {
+    let body = if shape::text(&asked.json, "/sqlText") == Some(sql) {
+        asked.body.clone()
+    } else {
+        let mut body = asked.json.clone();
+        shape::set(&mut body, "sqlText", json!(sql));
+        body.to_string().into()
+    };
+    let Ok((status, mut reply)) = engine.ask(&asked.method, asked.target(), token, body).await else {
         return shape::engine_failure();
     };
     if status.is_server_error() {
@@ -96,7 +143,7 @@ fn effect(sql: &str) -> Option<Effect> {
     }
 }
 
-fn skip_comments(sql: &str) -> &str {
+pub(super) fn skip_comments(sql: &str) -> &str {
     let sql = sql.trim_start();
     let after = if let Some(line) = sql.strip_prefix("--") {
         line.split_once('\n')

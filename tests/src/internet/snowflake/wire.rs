@@ -17,6 +17,7 @@ const PLAIN_BYTES_MAX: u64 = 256 * 1024 * 1024;
 const COMPRESSED_FROM_BYTES: usize = 1024;
 
 /// A request, with its body plain and read as JSON.
+#[derive(Clone)]
 pub(super) struct Asked {
     pub(super) method: Method,
     pub(super) uri: Uri,
@@ -73,8 +74,7 @@ fn gunzip(body: &[u8]) -> Option<Bytes> {
 }
 
 /// Status 200 and a JSON body, compressed where the client takes that and it pays.
-pub(super) fn reply(body: &Value, accepts_gzip: bool) -> Reply {
-    let plain = Bytes::from(body.to_string());
+pub(super) fn reply(plain: Bytes, accepts_gzip: bool) -> Reply {
     let packed = (accepts_gzip && plain.len() >= COMPRESSED_FROM_BYTES).then(|| gzip(&plain)).flatten();
     let Some(packed) = packed else { return json_text(StatusCode::OK, plain) };
     let mut reply = json_text(StatusCode::OK, packed);
@@ -129,7 +129,9 @@ mod tests {
     #[test]
     fn large_replies_are_compressed_for_those_who_take_it() {
         let (small, large) = (json!({}), json!("x".repeat(COMPRESSED_FROM_BYTES)));
-        let packed = |value, accepts| reply(value, accepts).headers().contains_key(header::CONTENT_ENCODING);
+        let packed = |value: &Value, accepts| {
+            reply(value.to_string().into(), accepts).headers().contains_key(header::CONTENT_ENCODING)
+        };
         assert!(packed(&large, true));
         assert!(!packed(&large, false) && !packed(&small, true));
     }
