@@ -16,9 +16,10 @@ use crate::place::Place;
 pub(crate) fn run(place: &Place) -> Result<bool> {
     let _alone = alone(place)?;
     let mut done = toolchain_alone(place)?;
-    for environment in ["server", "client"] {
+    for environment in ["server", "client", "py5-client", "snow", "dbt"] {
         done |= python::environment(place, environment)?;
     }
+    python::second_interpreter(place)?;
     Ok(done)
 }
 

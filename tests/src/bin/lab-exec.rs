@@ -23,9 +23,9 @@ enum Verb {
     Enter(Enter),
     /// Lay a lab out, and clear it away when standard input ends.
     Hold {
-        /// The certifi package of the jobs' Python environment.
+        /// A certifi package of the jobs' Python environments; may be given again.
         #[arg(long, value_name = "DIR")]
-        certifi: PathBuf,
+        certifi: Vec<PathBuf>,
     },
 }
 

@@ -92,7 +92,9 @@ impl Agent {
     fn configuration(&self, options: &Options, tools: &Tools) -> Result<String> {
         let folder = quoted(&self.site.folder)?;
         let attach = quoted(&cgroup::mount_point()?.join(CGROUP).join("host"))?;
-        let (state, client) = (quoted(&self.state)?, quoted(&tools.py_client)?);
+        let state = quoted(&self.state)?;
+        let roots = tools.py_clients.iter().map(|root| Ok(format!("\"{}\"", quoted(root)?)));
+        let roots = roots.collect::<Result<Vec<_>>>()?.join(", ");
         Ok(format!(
             r#"mode = "{mode}"
 
@@ -122,7 +124,7 @@ request_hosts = ["actions.githubusercontent.com"]
 
 [trust]
 runner_env_files = ["{folder}/actions-runner/.env"]
-certifi_roots = ["{client}"]
+certifi_roots = [{roots}]
 "#,
             mode = options.mode.as_str(),
         ))

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::env;
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
@@ -32,10 +32,13 @@ pub(super) fn clean(command: &mut Command, site: &Site) {
     command.env_remove("XDG_CACHE_HOME").env_remove("XDG_CONFIG_HOME");
 }
 
-/// `PATH` with the lab's Python clients first.
-pub(super) fn path(py_client: &Path) -> OsString {
-    let mut path = py_client.join("bin").into_os_string();
-    path.push(":");
+/// `PATH` with the lab's Python environments first.
+pub(super) fn path(py_clients: &[PathBuf]) -> OsString {
+    let mut path = OsString::new();
+    for environment in py_clients {
+        path.push(environment.join("bin"));
+        path.push(":");
+    }
     path.push(env::var_os("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into()));
     path
 }

@@ -27,11 +27,11 @@ const WAIT_POLL: Duration = Duration::from_millis(50);
 const HOLDER_CGROUP: &str = "holder";
 
 /// What `lab-exec hold` does: waits for its turn, lays the lab out, says where on standard output, waits for the end
-/// of standard input, and clears everything away. `certifi` is the folder of that package in the jobs' Python.
+/// of standard input, and clears everything away. `certifi` are the folders of that package in the jobs' Pythons.
 ///
 /// # Errors
 /// Says what could not be laid out or cleared away; what had been laid out by then is cleared away.
-pub fn hold(certifi: &Path) -> Result<()> {
+pub fn hold(certifi: &[PathBuf]) -> Result<()> {
     let ended = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT, signal_hook::consts::SIGHUP] {
         signal_hook::flag::register(signal, Arc::clone(&ended)).context("cannot watch for signals")?;
@@ -106,7 +106,7 @@ fn make_folder() -> Result<PathBuf> {
     Ok(folder.keep())
 }
 
-fn lay_out(site: &Site, certifi: &Path) -> Result<()> {
+fn lay_out(site: &Site, certifi: &[PathBuf]) -> Result<()> {
     for place in Place::ALL {
         let cgroup = site.cgroup_of(place);
         fs::create_dir_all(&cgroup)

@@ -152,7 +152,7 @@ impl Lab {
     fn raw(&self, place: Place) -> Command {
         let mut command = enter::at(&self.tools.exec, &self.site, place, Some(&self.cwd));
         environment::clean(&mut command, &self.site);
-        command.env("PATH", environment::path(&self.tools.py_client));
+        command.env("PATH", environment::path(&self.tools.py_clients));
         command
     }
 
@@ -284,8 +284,8 @@ impl Lab {
         &self.tools.exec
     }
 
-    pub(super) fn py_client(&self) -> &Path {
-        &self.tools.py_client
+    pub(super) fn py_clients(&self) -> &[PathBuf] {
+        &self.tools.py_clients
     }
 
     pub(super) fn job_file(&self) -> PathBuf {
@@ -327,7 +327,10 @@ impl Holder {
     /// Starts it, and waits for its turn and its layout.
     fn start(tools: &Tools) -> Result<Self> {
         let mut command = Command::new(&tools.exec);
-        command.arg("hold").arg("--certifi").arg(certifi(&tools.py_client)?);
+        command.arg("hold");
+        for package in certifi(&tools.py_clients)? {
+            command.arg("--certifi").arg(package);
+        }
         // A process group of its own: an interrupt at the terminal shall not reach it.
         let mut child = command
             .stdin(Stdio::piped())

@@ -21,13 +21,13 @@ const STORE_HOOKS: &str = "/etc/ca-certificates/update.d";
 /// The names of their copies.
 pub(super) const SYSTEM_STORE_COPY: &str = "system-store";
 pub(super) const LOCAL_CERTIFICATES_COPY: &str = "local-certificates";
-pub(super) const CERTIFI_COPY: &str = "certifi";
+pub(super) const CERTIFI_COPIES: &str = "certifi";
 
 /// Gives the calling process a mount namespace and puts the lab's things in place.
 ///
 /// # Errors
 /// Names what could not be mounted.
-pub(super) fn lay_out(folder: &Path, certifi: &Path) -> Result<()> {
+pub(super) fn lay_out(folder: &Path, certifi: &[PathBuf]) -> Result<()> {
     unshare(CloneFlags::CLONE_NEWNS).context("cannot make a mount namespace")?;
     mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)
         .context("cannot make the mounts private")?;
@@ -46,11 +46,11 @@ pub(super) fn lay_out(folder: &Path, certifi: &Path) -> Result<()> {
     for (original, name) in [
         (Path::new(SYSTEM_STORE), SYSTEM_STORE_COPY),
         (Path::new(LOCAL_CERTIFICATES), LOCAL_CERTIFICATES_COPY),
-        (certifi, CERTIFI_COPY),
     ] {
-        let copy = copies.join(name);
-        copy_folder(original, &copy)?;
-        bind(&copy, original)?;
+        cover(original, &copies.join(name))?;
+    }
+    for (number, package) in certifi.iter().enumerate() {
+        cover(package, &copies.join(CERTIFI_COPIES).join(number.to_string()))?;
     }
     let no_hooks = copies.join("no-hooks");
     fs::create_dir(&no_hooks).with_context(|| format!("cannot make {}", no_hooks.display()))?;
@@ -66,6 +66,12 @@ fn stand_in(copies: &Path, name: &str, text: &str, original: &str) -> Result<()>
     // A mount needs a file to cover; a link (as systemd-resolved makes) is covered where it leads.
     let covered = fs::canonicalize(original).unwrap_or_else(|_| PathBuf::from(original));
     bind(&file, &covered)
+}
+
+/// Puts a copy of a folder in its place.
+fn cover(original: &Path, copy: &Path) -> Result<()> {
+    copy_folder(original, copy)?;
+    bind(copy, original)
 }
 
 fn bind(from: &Path, over: &Path) -> Result<()> {

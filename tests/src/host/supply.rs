@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use super::mounts::{CERTIFI_COPY, LOCAL_CERTIFICATES, LOCAL_CERTIFICATES_COPY, SYSTEM_STORE_COPY};
+use super::mounts::{CERTIFI_COPIES, LOCAL_CERTIFICATES, LOCAL_CERTIFICATES_COPY, SYSTEM_STORE_COPY};
 use super::site::{Place, Site};
 use super::tools::Tools;
 use super::{enter, environment, process};
@@ -127,7 +127,9 @@ fn trust(site: &Site, pem: &str) -> Result<()> {
     symlink(&name, store.join(format!("{}.0", subject_hash(&local)?)))
         .context("cannot link a certificate")?;
     append(&store.join("ca-certificates.crt"), pem)?;
-    append(&copies.join(CERTIFI_COPY).join("cacert.pem"), pem)
+    let packages = copies.join(CERTIFI_COPIES);
+    let entries = fs::read_dir(&packages).with_context(|| format!("cannot list {}", packages.display()))?;
+    entries.flatten().try_for_each(|entry| append(&entry.path().join("cacert.pem"), pem))
 }
 
 /// The name under which OpenSSL looks for a certificate in a folder.

@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
+/// The first gives a job its `python3`; the others add `python3-connector5`, `snow` and `dbt`.
+const PY_CLIENTS: [&str; 4] = ["py-client", "py-py5-client", "py-snow", "py-dbt"];
+
 /// The programs of one lab.
 #[derive(Debug, Clone)]
 pub(super) struct Tools {
@@ -17,8 +20,8 @@ pub(super) struct Tools {
     pub(super) internet: PathBuf,
     /// `snowfence`; it need not be there for a lab without agent.
     pub(super) agent: PathBuf,
-    /// The Python environment that jobs find first.
-    pub(super) py_client: PathBuf,
+    /// The Python environments that jobs find, in the order of their PATH.
+    pub(super) py_clients: Vec<PathBuf>,
     /// The Python environment of the Snowflake server.
     pub(super) py_server: PathBuf,
 }
@@ -34,7 +37,10 @@ impl Tools {
             worker: existing(folder.join("lab-worker"), "cargo build -p snowfence-tests")?,
             internet: existing(folder.join("lab-internet"), "cargo build -p snowfence-tests")?,
             agent: agent.unwrap_or_else(|| folder.join("snowfence")),
-            py_client: existing(cache.join("py-client"), "cargo xtask setup")?,
+            py_clients: PY_CLIENTS
+                .iter()
+                .map(|name| existing(cache.join(name), "cargo xtask setup"))
+                .collect::<Result<_>>()?,
             py_server: existing(cache.join("py-server"), "cargo xtask setup")?,
         })
     }
@@ -53,14 +59,19 @@ pub(super) fn source(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
-/// The folder of Python's own certificates in an environment, if `certifi` is installed there.
-pub(super) fn certifi(environment: &Path) -> Result<PathBuf> {
-    let lib = environment.join("lib");
-    let versions = fs::read_dir(&lib).with_context(|| format!("cannot list {}", lib.display()))?;
-    let found =
-        versions.flatten().map(|entry| entry.path().join("site-packages/certifi")).find(|path| path.is_dir());
-    found
-        .with_context(|| format!("{} has no certifi package; run `cargo xtask setup`", environment.display()))
+/// The folders of Python's own certificates in those environments where `certifi` is installed.
+pub(super) fn certifi(environments: &[PathBuf]) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for environment in environments {
+        let lib = environment.join("lib");
+        let versions = fs::read_dir(&lib).with_context(|| format!("cannot list {}", lib.display()))?;
+        let packages = versions.flatten().map(|entry| entry.path().join("site-packages/certifi"));
+        found.extend(packages.filter(|path| path.is_dir()));
+    }
+    if found.is_empty() {
+        bail!("no Python environment has a certifi package; run `cargo xtask setup`");
+    }
+    Ok(found)
 }
 
 /// Beside this program, or one above for tests, which cargo puts into `deps`.

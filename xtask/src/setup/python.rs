@@ -3,6 +3,8 @@
 use std::{
     collections::BTreeSet,
     fs,
+    io::ErrorKind,
+    os::unix::fs::symlink,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -37,6 +39,18 @@ pub(crate) fn environment(place: &Place, name: &str) -> Result<bool> {
     }
     fs::write(&stamp, digest).with_context(|| format!("cannot write {}", stamp.display()))?;
     Ok(true)
+}
+
+/// Two connectors cannot share one interpreter, so a job finds the one with the connector 5 under a name of its own. The
+/// link stands beside the interpreter that it names: Python looks for its environment from where it was called.
+pub(crate) fn second_interpreter(place: &Place) -> Result<()> {
+    let link = place.cache.join("py-py5-client/bin/python3-connector5");
+    match symlink("python3", &link) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+            Err(error).with_context(|| format!("cannot make {}", link.display()))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn make(folder: &Path, file: &Path) -> Result<()> {
