@@ -39,8 +39,8 @@ unsafe impl aya::Pod for Event {}
 #[repr(u32)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum EventKind {
-    /// A connect to a guarded address was refused, because the agent does not listen in the socket's namespace. Address
-    /// and port are what was asked for. At most one per namespace and [`Event::REPEAT_AFTER_NS`].
+    /// A connect to a guarded address was refused, because the agent does not listen in the socket's namespace, or what
+    /// should be its listener there is gone or another's. Address and port are what was asked for. At most one per namespace and [`Event::REPEAT_AFTER_NS`].
     UnknownNamespace = 1,
 }
 

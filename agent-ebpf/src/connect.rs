@@ -143,7 +143,7 @@ fn refuse(ctx: &SockAddrContext, namespace: u64, asked: Address, outcome: Outcom
     forget(ctx);
     verdict::count(outcome);
     let (pid, tid) = halves(bpf_get_current_pid_tgid());
-    if outcome == Outcome::UnknownNamespace && events::may_announce(namespace) {
+    if outcome != Outcome::NoMemory && events::may_announce(namespace) {
         let port = sock_addr::port(ctx);
         events::send(EventKind::UnknownNamespace, namespace, Task { pid, tid }, asked, port);
     }

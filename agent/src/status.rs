@@ -20,6 +20,8 @@ pub(crate) struct Status {
     pub(crate) cgroup: Option<PathBuf>,
     pub(crate) pins: PathBuf,
     pub(crate) port: u16,
+    /// Where the agent listens, by network namespace.
+    pub(crate) listeners: Vec<Listener>,
     pub(crate) guarded: Vec<Host>,
     pub(crate) sessions: usize,
     /// How many rules the policy has.
@@ -34,6 +36,18 @@ pub(crate) struct Status {
 pub(crate) struct Host {
     pub(crate) host: String,
     pub(crate) addresses: Vec<String>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Listener {
+    /// Inode number of the network namespace, as `lsns -t net` shows it.
+    pub(crate) namespace: u64,
+    /// Whether it is the agent's own.
+    pub(crate) own: bool,
+    /// Port on `127.0.0.1`.
+    pub(crate) port4: u16,
+    /// Port on `::1`; absent where there is no IPv6.
+    pub(crate) port6: Option<u16>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -83,6 +97,11 @@ impl Reporter {
         if let Some(failure) = self.journal.failure() {
             warnings.push(format!("the record cannot be written, so everything is refused: {failure}"));
         }
+        let lost = self.interception.events_lost();
+        if lost > 0 {
+            warnings
+                .push(format!("{lost} events of the kernel programs came faster than they could be seen to"));
+        }
         let counters = match self.interception.counters() {
             Ok(counters) => counters,
             Err(error) => {
@@ -97,6 +116,7 @@ impl Reporter {
             cgroup: self.config.interception.cgroup.clone(),
             pins: self.config.interception.pins.clone(),
             port: self.interception.port(),
+            listeners: self.interception.listeners().iter().map(listener).collect(),
             guarded: self
                 .guarded
                 .table()
@@ -116,5 +136,14 @@ impl Reporter {
             warnings,
         };
         serde_json::to_string(&status).unwrap_or_default()
+    }
+}
+
+fn listener(found: &interception::NamespaceListener) -> Listener {
+    Listener {
+        namespace: found.inode,
+        own: found.is_home,
+        port4: found.entry.port4,
+        port6: found.entry.port6,
     }
 }

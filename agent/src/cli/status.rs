@@ -60,6 +60,9 @@ fn up(status: &Status) -> String {
     line("covers", covered);
     line("pins", status.pins.display().to_string());
     line("listens", format!("port {}", status.port));
+    for listener in status.listeners.iter().filter(|listener| !listener.own) {
+        line("listens", format!("port {} in network namespace {}", listener.port4, listener.namespace));
+    }
     for host in &status.guarded {
         line("guards", format!("{} at {}", host.host, host.addresses.join(", ")));
     }

@@ -68,7 +68,7 @@ impl Cgroup {
     /// The agent's own cgroup, if it lies outside of this one. The kernel runs the accepting side's program for the
     /// cgroup of the listener, which is the agent's: there, that one program must be attached as well.
     pub(crate) fn agents_if_outside(&self) -> Result<Option<Self>, CgroupError> {
-        if self.id == ROOT_INODE {
+        if self.is_root() {
             return Ok(None);
         }
         let root = Self::root()?;
@@ -77,7 +77,16 @@ impl Cgroup {
         if own.path.starts_with(&self.path) {
             return Ok(None);
         }
-        if own.id == ROOT_INODE { Err(CgroupError::AgentInRoot) } else { Ok(Some(own)) }
+        if own.is_root() { Err(CgroupError::AgentInRoot) } else { Ok(Some(own)) }
+    }
+
+    /// Whether this is the root of the hierarchy.
+    pub(crate) fn is_root(&self) -> bool {
+        self.id == ROOT_INODE
+    }
+
+    pub(crate) fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self { folder: self.folder.try_clone()?, path: self.path.clone(), id: self.id })
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -106,7 +115,7 @@ fn cgroup2_mounts(mountinfo: &str) -> Vec<PathBuf> {
 }
 
 /// Undoes the octal escapes of mountinfo: space, tab, newline and backslash.
-fn unescape(text: &str) -> PathBuf {
+pub(crate) fn unescape(text: &str) -> PathBuf {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((&first, tail)) = rest.split_first() {

@@ -94,6 +94,9 @@ pub enum Error {
     /// What the programs say at once cannot be read.
     #[error("cannot read the kernel programs' events: {0}")]
     Events(#[source] io::Error),
+    /// Network namespaces cannot be looked at or entered.
+    #[error("cannot enter network namespaces: {0}: run as root, or with CAP_SYS_ADMIN and CAP_SYS_PTRACE")]
+    Namespaces(#[source] io::Error),
     /// Lines that the programs write cannot be read.
     #[error("cannot read the kernel programs' log: {0}")]
     KernelLog(#[source] io::Error),

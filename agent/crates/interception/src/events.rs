@@ -3,9 +3,10 @@
 use std::sync::{
     Arc,
     atomic::{AtomicU64, Ordering},
+    mpsc::SyncSender,
 };
 
-use agent_common::Event;
+use agent_common::{Event, EventKind};
 use aya::maps::{Map, MapData, RingBuf};
 use tokio::{
     io::{Interest, unix::AsyncFd},
@@ -30,14 +31,15 @@ pub(crate) struct Events {
 }
 
 impl Events {
-    pub(crate) fn start(map: Map) -> Result<Self, Error> {
+    /// Events of unknown namespaces go to `unknown`.
+    pub(crate) fn start(map: Map, unknown: SyncSender<Event>) -> Result<Self, Error> {
         let ring: RingBuf<MapData> = map.try_into().map_err(MapFault::of(object::EVENTS))?;
         // SAFETY: the descriptor is that of the ring buffer's map, which the value owns and never replaces.
         let ring = unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) }
             .map_err(|error| Error::Events(error.into()))?;
         let (sender, receiver) = mpsc::channel(WAITING_MAX);
         let lost = Arc::new(AtomicU64::new(0));
-        let reading = tokio::spawn(read(ring, sender, lost.clone()));
+        let reading = tokio::spawn(read(ring, Ways { unknown, others: sender }, lost.clone()));
         Ok(Self { waiting: Mutex::new(receiver), lost, reading })
     }
 
@@ -61,7 +63,24 @@ impl Drop for Events {
     }
 }
 
-async fn read(mut ring: AsyncFd<RingBuf<MapData>>, sender: mpsc::Sender<Event>, lost: Arc<AtomicU64>) {
+/// Where events go, by their kind.
+struct Ways {
+    unknown: SyncSender<Event>,
+    others: mpsc::Sender<Event>,
+}
+
+impl Ways {
+    /// Whether there was room for it.
+    fn send(&self, kind: EventKind, event: Event) -> bool {
+        match kind {
+            EventKind::UnknownNamespace => self.unknown.try_send(event).is_ok(),
+            #[expect(unreachable_patterns, reason = "the one kind there is so far is seen to in this room")]
+            _ => self.others.try_send(event).is_ok(),
+        }
+    }
+}
+
+async fn read(mut ring: AsyncFd<RingBuf<MapData>>, ways: Ways, lost: Arc<AtomicU64>) {
     loop {
         let mut ready = match ring.readable_mut().await {
             Ok(ready) => ready,
@@ -71,13 +90,13 @@ async fn read(mut ring: AsyncFd<RingBuf<MapData>>, sender: mpsc::Sender<Event>, 
             }
         };
         while let Some(entry) = ready.get_inner_mut().next() {
-            match Event::from_bytes(&entry) {
-                Some(event) if event.kind().is_some() => {
-                    if sender.try_send(event).is_err() {
-                        lost.fetch_add(1, Ordering::Relaxed);
-                    }
-                }
-                _ => tracing::warn!("an event of another build of the kernel programs"),
+            let event = Event::from_bytes(&entry).and_then(|event| Some((event.kind()?, event)));
+            let Some((kind, event)) = event else {
+                tracing::warn!("an event of another build of the kernel programs");
+                continue;
+            };
+            if !ways.send(kind, event) {
+                lost.fetch_add(1, Ordering::Relaxed);
             }
         }
         ready.clear_ready();

@@ -20,7 +20,7 @@ use crate::{
     guarded::Guarded,
     intercepted::Intercepted,
     kernel_log::KernelLog,
-    listener::Listeners,
+    listeners::{Listeners, NamespaceListener},
     object,
     pins::Pins,
     preflight::{Check, Problem, preflight},
@@ -83,11 +83,11 @@ impl Interception {
         self.pins.remove_other_layouts()
     }
 
-    /// The next connection that was caught. One that reached the listener without having been redirected is closed,
+    /// The next connection that was caught, in whichever network namespace. One that reached the listener without having been redirected is closed,
     /// counted as [`Outcome::Unrecorded`], and not returned. May be called from many tasks, and cancelled.
     ///
     /// # Errors
-    /// Only when the listener is broken for good; what concerns one connection is dealt with here.
+    /// Only when the listener of the agent's own namespace is broken for good; what concerns one connection is dealt with here.
     pub async fn accept(&self) -> Result<Intercepted, Error> {
         self.attached.listeners.accept().await
     }
@@ -112,10 +112,16 @@ impl Interception {
         Ok(self.attached.counters.read()?)
     }
 
-    /// The next thing that the programs say the agent has to do something about. Each goes to one caller. May be
-    /// cancelled.
+    /// The next thing that the programs say the agent has to do something about, and that this room does not see to
+    /// itself, as it does to unknown namespaces. Each goes to one caller. May be cancelled.
     pub async fn event(&self) -> Event {
         self.attached.events.next().await
+    }
+
+    /// Where the agent listens, by network namespace.
+    #[must_use]
+    pub fn listeners(&self) -> Vec<NamespaceListener> {
+        self.attached.listeners.list()
     }
 
     /// How many events were lost since this agent started, because they came faster than they were asked for; those that
@@ -145,11 +151,11 @@ impl Attached {
     fn new(cfg: &Config, pins: &Pins, cgroup: &Cgroup, own: Option<&Cgroup>) -> Result<Self, Error> {
         let mut object = object::load(pins)?;
         let log = KernelLog::start(&mut object)?;
-        let events = Events::start(take(&mut object, object::EVENTS)?)?;
         let marker = Marker::new(take(&mut object, object::MARKS)?)?;
         let (registry, accepted) =
             (take(&mut object, object::LISTENERS)?, take(&mut object, object::ACCEPTED)?);
-        let listeners = Listeners::open(cfg.port, &marker, registry, accepted)?;
+        let (listeners, unknown) = Listeners::open(cfg.port, &marker, registry, accepted, cgroup)?;
+        let events = Events::start(take(&mut object, object::EVENTS)?, unknown)?;
         let links = Links::attach(&object, pins, cgroup, own)?;
         Ok(Self {
             listeners,

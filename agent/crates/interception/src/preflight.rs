@@ -20,6 +20,7 @@ const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
 
 /// Bits of `CapEff`, capabilities(7).
 const CAP_NET_ADMIN: u32 = 12;
+const CAP_SYS_PTRACE: u32 = 19;
 const CAP_SYS_ADMIN: u32 = 21;
 const CAP_PERFMON: u32 = 38;
 const CAP_BPF: u32 = 39;
@@ -92,7 +93,14 @@ fn privileges() -> Result<String, Problem> {
     let status = fs::read_to_string("/proc/self/status").map_err(|error| problem(error, FIX))?;
     let held = effective(&status).ok_or_else(|| problem("/proc/self/status has no CapEff", FIX))?;
     if may_load(held) {
-        return Ok("enough to load and attach programs".to_owned());
+        let enough = "enough to load and attach programs";
+        return Ok(if may_enter(held) {
+            format!("{enough}, and to enter network namespaces")
+        } else {
+            format!(
+                "{enough}; without CAP_SYS_ADMIN and CAP_SYS_PTRACE, other network namespaces stay refused"
+            )
+        });
     }
     Err(problem("the agent may not load kernel programs", FIX))
 }
@@ -102,6 +110,12 @@ fn privileges() -> Result<String, Problem> {
 fn may_load(held: u64) -> bool {
     let has = |bit: u32| held >> bit & 1 == 1;
     has(CAP_SYS_ADMIN) || [CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON].into_iter().all(has)
+}
+
+/// Whether these are enough to listen in the network namespaces of others: setns(2), and the access check of
+/// `/proc/<pid>/ns`, proc_pid_ns(5).
+fn may_enter(held: u64) -> bool {
+    [CAP_SYS_ADMIN, CAP_SYS_PTRACE].into_iter().all(|bit| held >> bit & 1 == 1)
 }
 
 /// The effective capabilities, from the text of `/proc/<pid>/status`.

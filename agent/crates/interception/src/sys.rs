@@ -133,6 +133,33 @@ pub(crate) fn netns_cookie(socket: impl AsFd) -> io::Result<u64> {
     if answer == 0 { Ok(cookie) } else { Err(io::Error::last_os_error()) }
 }
 
+/// Switches the loopback device on in the network namespace that a socket is in, where it is off. With the device come
+/// its addresses. netdevice(7)
+pub(crate) fn raise_loopback(socket: impl AsFd) -> io::Result<()> {
+    let fd = socket.as_fd().as_raw_fd();
+    // SAFETY: names, integers and pointers that nothing follows, for all of which zero is a value.
+    let mut request: libc::ifreq = unsafe { mem::zeroed() };
+    for (to, from) in request.ifr_name.iter_mut().zip(c"lo".to_bytes()) {
+        *to = from.cast_signed();
+    }
+    // SAFETY: the command reads the name and writes the flags of `request`, which lives until the call is over.
+    if unsafe { libc::ioctl(fd, libc::SIOCGIFFLAGS, &raw mut request) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let up = libc::c_short::try_from(libc::IFF_UP).map_err(io::Error::other)?;
+    // SAFETY: the flags are what the last command wrote.
+    let flags = unsafe { request.ifr_ifru.ifru_flags };
+    if flags & up != 0 {
+        return Ok(());
+    }
+    request.ifr_ifru.ifru_flags = flags | up;
+    // SAFETY: the command reads the name and the flags of `request`, which lives until the call is over.
+    if unsafe { libc::ioctl(fd, libc::SIOCSIFFLAGS, &raw mut request) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
 /// # Safety
 /// `T` must be laid out as `command` asks, whatever the command writes into it must be a value of it, and every address
 /// in it must be valid for what the command does with it.

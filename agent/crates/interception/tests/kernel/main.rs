@@ -11,6 +11,7 @@
 )]
 
 mod events;
+mod namespaces;
 mod restart;
 mod ways;
 mod world;

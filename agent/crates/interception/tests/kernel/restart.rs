@@ -190,7 +190,7 @@ fn the_capabilities_that_are_asked_for_are_needed_and_enough() {
 
 /// Starts this file again as an agent, inside of the cgroup that it attaches to, as an agent on the root is. `through`
 /// is a command that starts it.
-fn start_agent(world: &World, through: &[&str]) -> (Child, Lines<BufReader<ChildStdout>>) {
+pub(crate) fn start_agent(world: &World, through: &[&str]) -> (Child, Lines<BufReader<ChildStdout>>) {
     let mut command = world::in_cgroup(world.cgroup());
     command
         .args(through)

@@ -202,15 +202,12 @@ fn a_connection_older_than_the_guard_is_cut() {
 #[test]
 fn an_unknown_network_namespace_is_refused() {
     World::run(async |world| {
-        let agent = Agent::guarding(&world.config(0), &[GUARDED, GUARDED_V6]).await;
+        let agent = Agent::guarding(&world.config(0), &[GUARDED]).await;
         let container = world.container("a");
-        for address in [GUARDED, GUARDED_V6] {
-            let said = world.client_in(&container, &format!("connect {address} 443")).await;
-            assert_eq!(said, "error=ECONNREFUSED");
-        }
+        assert_eq!(world.client_in(&container, "connect 203.0.113.10 443").await, "error=ECONNREFUSED");
         // It has no route, so this is what a connect there says when it is let alone.
         assert_eq!(world.client_in(&container, "connect 203.0.113.11 443").await, "error=ENETUNREACH");
-        assert_eq!(agent.count(Outcome::UnknownNamespace), 2);
+        assert_eq!(agent.count(Outcome::UnknownNamespace), 1);
     });
 }
 
@@ -221,6 +218,8 @@ fn what_an_operator_should_see_is_logged_and_not_too_often() {
         let _here = log.capture();
         let _agent = Agent::guarding(&world.config(0), &[GUARDED]).await;
         let container = world.container("a");
+        // Where nobody can listen.
+        container.ip("addr flush dev lo", "");
         let mut client = world.start_in(&container, "connect_often 203.0.113.10 443 1000");
         let pid = client.pid();
         assert_eq!(client.line().await, "error=ECONNREFUSED");

@@ -59,6 +59,50 @@ def connect_often(host, port, times):
     return connect(host, port)
 
 
+def connect_again(host, port):
+    """Until it is no longer refused, as a driver does that tries again."""
+    refused, end = 0, time.monotonic() + 30
+    while time.monotonic() < end:
+        try:
+            return f"refused={refused} {connect(host, port)}"
+        except ConnectionRefusedError:
+            refused += 1
+            time.sleep(0.01)
+    return f"refused={refused} to the end"
+
+
+def unshare():
+    if ctypes.CDLL(None, use_errno=True).unshare(0x40000000) != 0:
+        raise OSError(ctypes.get_errno(), "unshare")
+
+
+def fresh(host, port):
+    """From a network namespace that is as new as can be: its loopback is down."""
+    unshare()
+    return connect_again(host, port)
+
+
+def come_and_go(times, host, port):
+    """One namespace after the other, each gone after its one connection."""
+    got = collections.Counter()
+    for _ in range(int(times)):
+        read, write = os.pipe()
+        if os.fork() == 0:
+            os.write(write, fresh(host, port).split("got=")[-1].split(" ")[0].encode())
+            os._exit(0)
+        os.close(write)
+        got[os.read(read, 64).decode()] += 1
+        os.close(read)
+        os.wait()
+    return " ".join(f"{outcome}={count}" for outcome, count in got.items())
+
+
+def wait(verb, *args):
+    print("waiting", flush=True)
+    sys.stdin.readline()
+    return globals()[verb](*args)
+
+
 def connect_for(seconds, host, port):
     print("going", flush=True)
     counts, end = collections.Counter(), time.monotonic() + float(seconds)

@@ -122,6 +122,25 @@ impl World {
         Namespace::new(&format!("{}c{name}", self.name))
     }
 
+    /// Another network namespace, with a device by which the host forwards, as the bridge of a container engine does.
+    pub(crate) fn routed_container(&self, name: &str) -> Namespace {
+        let container = self.container(name);
+        let (inside, device) = (container.name(), format!("veth-{name}"));
+        self.admin(&format!(
+            "ip link add {device} type veth peer name eth0 netns {inside}
+             ip addr add 10.88.0.1/24 dev {device}
+             ip link set {device} up
+             ip -n {inside} addr add 10.88.0.2/24 dev eth0
+             ip -n {inside} link set eth0 up
+             ip -n {inside} route add default via 10.88.0.1
+             ip netns exec $(ip netns identify) sh -c 'echo 1 > /proc/sys/net/ipv4/ip_forward'
+             nft add table ip out
+             nft add chain ip out post '{{ type nat hook postrouting priority 100; }}'
+             nft add rule ip out post ip saddr 10.88.0.0/24 masquerade"
+        ));
+        container
+    }
+
     /// Starts a job's client on the host.
     pub(crate) fn start(&self, line: &str) -> Client {
         Client::start(&self.cgroup, &[], line)
