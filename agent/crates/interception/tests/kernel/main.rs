@@ -10,9 +10,13 @@
     reason = "all of this is test code, also what is outside of a test function"
 )]
 
+mod elsewhere;
 mod events;
+mod handed;
 mod namespaces;
+mod programs;
 mod restart;
+mod rings;
 mod ways;
 mod world;
 

@@ -71,8 +71,8 @@ def connect_again(host, port):
     return f"refused={refused} to the end"
 
 
-def unshare():
-    if ctypes.CDLL(None, use_errno=True).unshare(0x40000000) != 0:
+def unshare(what=0x40000000):
+    if ctypes.CDLL(None, use_errno=True).unshare(what) != 0:
         raise OSError(ctypes.get_errno(), "unshare")
 
 

@@ -7,6 +7,7 @@ mod agent;
 mod home;
 mod log;
 mod namespace;
+mod proof;
 mod query;
 
 use std::{
@@ -36,11 +37,15 @@ use tokio::{
 use self::{home::Home, namespace::Namespace};
 pub(crate) use agent::Agent;
 pub(crate) use log::Log;
+pub(crate) use proof::caught;
 
 /// Longest that one client may take, its start included.
 const CLIENT_TIME_MAX: Duration = Duration::from_secs(60);
 /// Where the server answers, at every address of the network.
 const SERVER_PORTS: [u16; 2] = [443, 8443];
+
+/// What a client runs: the tricks of the first files are verbs of the last.
+const SCRIPT: &str = concat!(include_str!("ring.py"), include_str!("handed.py"), include_str!("client.py"));
 
 /// One test's world. Its methods are for code running [inside](World::run).
 pub(crate) struct World {
@@ -164,9 +169,12 @@ impl World {
 
     /// A second cgroup for jobs, beside the first.
     pub(crate) fn sibling_cgroup(&self) -> Sibling {
-        let path = self.cgroup.with_extension("sibling");
-        fs::create_dir(&path).unwrap();
-        Sibling(path)
+        Sibling::make(self.cgroup.with_extension("sibling"))
+    }
+
+    /// A cgroup below the jobs' own.
+    pub(crate) fn child_cgroup(&self, name: &str) -> Sibling {
+        Sibling::make(self.cgroup.join(name))
     }
 
     /// Ids of the programs that are attached to the jobs' cgroup, whoever attached them.
@@ -201,10 +209,20 @@ impl Drop for World {
     }
 }
 
-/// A cgroup for jobs beside the world's own.
+/// A cgroup for jobs beside the world's own, or below it.
 pub(crate) struct Sibling(PathBuf);
 
 impl Sibling {
+    fn make(path: PathBuf) -> Self {
+        fs::create_dir(&path).unwrap();
+        Self(path)
+    }
+
+    /// What the kernel calls it.
+    pub(crate) fn id(&self) -> u64 {
+        fs::metadata(&self.0).unwrap().ino()
+    }
+
     pub(crate) fn path(&self) -> &Path {
         &self.0
     }
@@ -230,7 +248,7 @@ pub(crate) struct Client {
 impl Client {
     fn start(cgroup: &Path, through: &[&str], line: &str) -> Self {
         let mut command = in_cgroup(cgroup);
-        command.args(through).args(["python3", "-c", include_str!("client.py")]).args(line.split(' '));
+        command.args(through).args(["python3", "-c", SCRIPT]).args(line.split(' '));
         let mut child =
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
         let said = BufReader::new(child.stdout.take().unwrap()).lines();

@@ -1,0 +1,58 @@
+//! Kernel programs of others on the same hook, which send a connect that was pointed at the agent to the real server.
+
+use interception::Outcome;
+
+use crate::{
+    GUARDED,
+    world::{Agent, World},
+};
+
+/// Where the program acts: it sends whoever goes to 127.0.0.1 to the guarded address.
+const TO_LOOPBACK: &str = "connect 127.0.0.1 7";
+const TO_GUARDED: &str = "connect 203.0.113.10 443";
+
+/// `BPF_F_ALLOW_OVERRIDE`, `BPF_F_ALLOW_MULTI`, and that with `BPF_F_PREORDER`, `linux/bpf.h`.
+const WAYS: [&str; 4] = ["link", "1", "2", "66"];
+
+#[test]
+fn a_program_on_a_cgroup_below_does_not_undo_the_redirect() {
+    World::run(async |world| {
+        let below = |how: &str| {
+            let child = world.child_cgroup(&format!("child-{how}"));
+            let prefix = format!("in_cgroup {} under_program {0} {how}", child.path().display());
+            (child, prefix)
+        };
+        for how in WAYS {
+            let (_child, prefix) = below(how);
+            let said = world.client(&format!("{prefix} {TO_LOOPBACK}")).await;
+            assert_eq!(said, "peer=203.0.113.10:443 got=REAL", "the trick itself must work: {how}");
+        }
+        let agent = Agent::guarding(&world.config(0), &[GUARDED]).await;
+        for how in WAYS {
+            for way in [TO_GUARDED, TO_LOOPBACK] {
+                let (_child, prefix) = below(how);
+                let said = world.client(&format!("{prefix} {way}")).await;
+                assert!(said.contains(" got=AGENT 203.0.113.10:443 "), "{how}, {way}: {said}");
+            }
+        }
+        assert_eq!((agent.count(Outcome::Redirected), agent.count(Outcome::PacketDropped)), (8, 0));
+    });
+}
+
+/// Only root on the host can do this. It takes the redirect away, and leads nowhere all the same.
+#[test]
+fn a_program_behind_the_agents_own_meets_the_egress_guard() {
+    World::run(async |world| {
+        let prefix = format!("under_program {} link", world.cgroup().display());
+        let said = world.client(&format!("{prefix} {TO_LOOPBACK}")).await;
+        assert_eq!(said, "peer=203.0.113.10:443 got=REAL", "the trick itself must work");
+        let agent = Agent::guarding(&world.config(0), &[GUARDED]).await;
+        let said = world.client(&format!("{prefix} {TO_GUARDED}")).await;
+        assert_eq!(said, "error=timeout");
+        assert_eq!(agent.count(Outcome::Redirected), 1, "the agent's program came first");
+        assert!(agent.count(Outcome::PacketDropped) > 0, "and the egress guard last");
+        // The program went with the process that held its link.
+        let said = world.client(TO_GUARDED).await;
+        assert!(said.contains(" got=AGENT 203.0.113.10:443 "), "{said}");
+    });
+}
