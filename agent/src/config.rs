@@ -109,6 +109,7 @@ impl Config {
                 cgroup: file.attach.cgroup,
                 pins: file.attach.pins,
                 port: file.listen.port,
+                drop_forwarded: file.attach.drop_forwarded,
             },
             accounts,
             domains,

@@ -23,6 +23,8 @@ pub(crate) struct Status {
     /// Where the agent listens, by network namespace.
     pub(crate) listeners: Vec<Listener>,
     pub(crate) guarded: Vec<Host>,
+    /// Packets to guarded addresses that others sent through this host and that were dropped; absent where none are.
+    pub(crate) forwarded_dropped: Option<u64>,
     pub(crate) sessions: usize,
     /// How many rules the policy has.
     pub(crate) rules: usize,
@@ -102,6 +104,15 @@ impl Reporter {
             warnings
                 .push(format!("{lost} events of the kernel programs came faster than they could be seen to"));
         }
+        let forwarded_dropped = self.interception.forwarded_dropped().unwrap_or_else(|fault| {
+            warnings.push(format!("packets that containers make themselves are not dropped: {fault}"));
+            None
+        });
+        if !self.config.interception.drop_forwarded {
+            warnings.push(
+                "packets that containers make themselves are let through: attach.drop_forwarded".to_owned(),
+            );
+        }
         let counters = match self.interception.counters() {
             Ok(counters) => counters,
             Err(error) => {
@@ -126,6 +137,7 @@ impl Reporter {
                     addresses: addresses.iter().map(ToString::to_string).collect(),
                 })
                 .collect(),
+            forwarded_dropped,
             sessions: self.corridor.session_count(),
             rules: self.rules,
             record: Record { folder: self.config.record_dir(), entries: self.journal.head().seq },

@@ -44,7 +44,8 @@ pub(crate) fn run(config: &Path, output: Output) -> Outcome {
 }
 
 fn kernel(config: &Config) -> Vec<Finding> {
-    let checks = interception::preflight(&config.interception);
+    let mut checks = interception::preflight(&config.interception);
+    checks.extend(interception::refinements(&config.interception));
     checks
         .into_iter()
         .map(|check| match check.outcome {

@@ -20,6 +20,8 @@ struct Down {
     /// Whether programs are attached, so that guarded connections are refused.
     attached: bool,
     guarded: Vec<String>,
+    /// Packets dropped that others sent through this host; absent where none are, or that cannot be found out.
+    forwarded_dropped: Option<u64>,
 }
 
 /// Runs the verb. An agent that does not run is a failure: exit code 1.
@@ -35,7 +37,10 @@ pub(crate) fn run(config: &Path, output: Output) -> Outcome {
             let pinned = interception::inspect(&config.interception.pins).map_err(anyhow::Error::from)?;
             let attached = !pinned.attached.is_empty();
             let guarded = pinned.guarded.iter().map(ToString::to_string).collect();
-            output.print(&Down { running: false, attached, guarded }, down)?;
+            // Without `nft` there is no table, and the table is the lesser part.
+            let forwarded_dropped =
+                interception::forwarded_dropped(&config.interception.pins).unwrap_or_default();
+            output.print(&Down { running: false, attached, guarded, forwarded_dropped }, down)?;
             Err(Failure::Reported)
         }
     }
@@ -48,6 +53,11 @@ fn down(state: &Down) -> String {
         text.push_str(&format!("guarded     {}\n", state.guarded.join(", ")));
     } else {
         text.push_str("no kernel programs are attached: nothing is guarded\n");
+    }
+    if state.forwarded_dropped.is_some() {
+        text.push_str(
+            "a table of nftables is in place: forwarded packets to guarded addresses are dropped\n",
+        );
     }
     text
 }
@@ -70,6 +80,9 @@ fn up(status: &Status) -> String {
     line("sessions", status.sessions.to_string());
     let entries = counted(status.record.entries, "entry", "entries");
     line("record", format!("{entries} in {}", status.record.folder.display()));
+    if let Some(count) = status.forwarded_dropped {
+        line("forwarded", format!("{} dropped", counted(count, "packet", "packets")));
+    }
     for counter in status.counters.iter().filter(|counter| counter.count > 0) {
         line("kernel", format!("{} {}", counter.count, counter.outcome));
     }

@@ -59,11 +59,12 @@ impl Default for Paths {
 pub(super) struct Attach {
     pub(super) cgroup: Option<PathBuf>,
     pub(super) pins: PathBuf,
+    pub(super) drop_forwarded: bool,
 }
 
 impl Default for Attach {
     fn default() -> Self {
-        Self { cgroup: None, pins: "/sys/fs/bpf/snowfence".into() }
+        Self { cgroup: None, pins: "/sys/fs/bpf/snowfence".into(), drop_forwarded: true }
     }
 }
 

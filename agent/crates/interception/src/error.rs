@@ -8,7 +8,7 @@ use std::{
 
 use aya::{EbpfError, maps::MapError, programs::ProgramError};
 
-use crate::preflight::Check;
+use crate::{nft::NftError, preflight::Check};
 
 /// Why interception could not start, go on, or be taken away.
 #[derive(Debug, thiserror::Error)]
@@ -90,6 +90,14 @@ pub enum Error {
         given: usize,
         /// How many there may be.
         max: usize,
+    },
+    /// The table that drops forwarded packets could not be taken away.
+    #[error("the table {table} of nftables stays: {source}: remove it with `nft delete table inet {table}`")]
+    Forward {
+        /// Its name.
+        table: String,
+        /// What `nft` said.
+        source: NftError,
     },
     /// What the programs say at once cannot be read.
     #[error("cannot read the kernel programs' events: {0}")]

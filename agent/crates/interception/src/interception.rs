@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeSet,
     net::IpAddr,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use agent_common::{Event, Outcome};
@@ -17,6 +17,7 @@ use crate::{
     dialer::{Dialer, Marker},
     error::Error,
     events::Events,
+    forward::Forward,
     guarded::Guarded,
     intercepted::Intercepted,
     kernel_log::KernelLog,
@@ -40,6 +41,7 @@ struct Attached {
     listeners: Listeners,
     marker: Marker,
     guarded: Mutex<Guarded>,
+    forward: Mutex<Forward>,
     counters: Counters,
     events: Events,
     links: Links,
@@ -73,13 +75,18 @@ impl Interception {
     }
 
     /// Makes `addrs` the guarded set, on every port of each address. An address in the old and in the new set is
-    /// guarded throughout. What an agent of another layout has left attached guards until then, and goes now.
+    /// guarded throughout. What an agent of another layout has left attached guards until then, and goes now. Packets that
+    /// this host forwards are dropped where they go to one of `addrs`, as far as `nft` is there; to be called in the
+    /// network namespace that the agent was started in. It waits for `nft`, usually a few hundredths of a second.
     ///
     /// # Errors
     /// When there are more than [`GUARDED_MAX`](crate::GUARDED_MAX), one is not another host's, or a map or pin fails;
     /// in the first two cases nothing was changed.
     pub fn guard(&self, addrs: &BTreeSet<IpAddr>) -> Result<(), Error> {
-        self.attached.guarded.lock().unwrap_or_else(PoisonError::into_inner).replace(addrs)?;
+        let mut guarded = self.attached.guarded.lock().unwrap_or_else(PoisonError::into_inner);
+        guarded.replace(addrs)?;
+        self.forward().replace(&guarded.list()?.into_iter().collect());
+        drop(guarded);
         self.pins.remove_other_layouts()
     }
 
@@ -131,18 +138,31 @@ impl Interception {
         self.attached.events.lost()
     }
 
-    /// Takes programs, maps and pins away: nothing is guarded from then on.
+    /// How many packets were dropped that others sent through this host to a guarded address; none where the
+    /// configuration lets them through. Asks `nft`, in the calling thread's network namespace.
     ///
     /// # Errors
-    /// When a pin cannot be removed; what it held may still be attached.
+    /// What is wrong and the fix, where they are not dropped.
+    pub fn forwarded_dropped(&self) -> Result<Option<u64>, String> {
+        self.forward().dropped()
+    }
+
+    fn forward(&self) -> MutexGuard<'_, Forward> {
+        self.attached.forward.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes programs, maps, pins and the table of nftables away: nothing is guarded from then on.
+    ///
+    /// # Errors
+    /// When a pin cannot be removed; what it held may still be attached. When the table cannot be.
     pub fn detach(self) -> Result<(), Error> {
-        let Self { attached: Attached { listeners, links, .. }, pins } = self;
+        let Self { attached: Attached { listeners, links, forward, .. }, pins } = self;
         pins.remove()?;
         // The programs go with the last descriptors of their links, and only then the listeners: a connect in between
         // is caught and closed.
         drop(links);
         drop(listeners);
-        Ok(())
+        forward.into_inner().unwrap_or_else(PoisonError::into_inner).remove()
     }
 }
 
@@ -157,11 +177,17 @@ impl Attached {
         let (listeners, unknown) = Listeners::open(cfg.port, &marker, registry, accepted, cgroup)?;
         let events = Events::start(take(&mut object, object::EVENTS)?, unknown)?;
         let links = Links::attach(&object, pins, cgroup, own)?;
+        let guarded = Guarded::new(take(&mut object, object::GUARDED)?)?;
+        let counters = Counters::new(take(&mut object, object::COUNTERS)?)?;
+        // Last, for nothing above may fail and leave a table behind.
+        let mut forward = Forward::new(&cfg.pins, cfg.drop_forwarded);
+        forward.take_over(&guarded.list()?.into_iter().collect());
         Ok(Self {
             listeners,
             marker,
-            guarded: Mutex::new(Guarded::new(take(&mut object, object::GUARDED)?)?),
-            counters: Counters::new(take(&mut object, object::COUNTERS)?)?,
+            guarded: Mutex::new(guarded),
+            forward: Mutex::new(forward),
+            counters,
             events,
             links,
             _log: log,

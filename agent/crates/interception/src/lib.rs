@@ -1,6 +1,7 @@
 //! The kernel: connections to guarded addresses, caught where they are made.
 //!
-//! Owns: the kernel programs' life (load, pin, attach, replace, detach), their maps, the listeners and the upstream sockets.
+//! Owns: the kernel programs' life (load, pin, attach, replace, detach), their maps, the listeners, the upstream sockets,
+//! and the table of nftables that drops what others send through this host.
 //! May touch: model, agent-common.
 //! Never: reads what flows through a connection, decides what is guarded, or lets one through that it cannot place.
 //!
@@ -17,6 +18,7 @@ mod counters;
 mod dialer;
 mod error;
 mod events;
+mod forward;
 mod guarded;
 mod hook;
 mod intercepted;
@@ -26,6 +28,7 @@ mod kernel_log;
 mod listener;
 mod listeners;
 mod namespaces;
+mod nft;
 mod object;
 mod pins;
 mod preflight;
@@ -35,9 +38,11 @@ pub use agent_common::{Event, EventKind, Outcome};
 pub use config::Config;
 pub use dialer::Dialer;
 pub use error::{Error, MapFault};
+pub use forward::dropped_of as forwarded_dropped;
 pub use guarded::GUARDED_MAX;
 pub use intercepted::Intercepted;
 pub use interception::Interception;
 pub use listeners::NamespaceListener;
+pub use nft::NftError;
 pub use pins::{ListenerEntry, Pinned, inspect, remove};
-pub use preflight::{Check, Problem, preflight};
+pub use preflight::{Check, Problem, preflight, refinements};

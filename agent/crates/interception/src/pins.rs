@@ -27,6 +27,7 @@ use nix::{
 use crate::{
     counters::Counters,
     error::{Error, MapFault},
+    forward,
     guarded::Guarded,
     hook::Hook,
     object, sys,
@@ -167,16 +168,18 @@ pub(crate) fn marks(pins: &Path) -> Result<Option<MapData>, Error> {
     open_map(&pins.join(format!("v{LAYOUT}")), object::MARKS)
 }
 
-/// Detaches the programs of an agent that does not run, and removes its maps. Nothing pinned is no error.
+/// Detaches the programs of an agent that does not run, removes its maps, and its table of nftables from the calling
+/// thread's network namespace. Nothing pinned is no error.
 ///
 /// # Errors
-/// When an agent runs, the folder is not this user's alone, or a pin cannot be removed.
+/// When an agent runs, the folder is not this user's alone, or a pin or the table cannot be removed.
 pub fn remove(pins: &Path) -> Result<(), Error> {
     match pins.try_exists() {
-        Ok(false) => Ok(()),
-        Ok(true) => Pins::open(pins)?.remove(),
-        Err(error) => Err(failed("read", pins)(error)),
+        Ok(false) => {}
+        Ok(true) => Pins::open(pins)?.remove()?,
+        Err(error) => return Err(failed("read", pins)(error)),
     }
+    forward::remove(pins)
 }
 
 /// Makes a folder for this user alone, and those above it, where they are missing. Answers which were.

@@ -11,6 +11,7 @@ use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 use crate::{
     cgroup::{Cgroup, CgroupError},
     config::Config,
+    forward,
 };
 
 /// Oldest kernel that is promised to work.
@@ -53,6 +54,23 @@ pub fn preflight(cfg: &Config) -> Vec<Check> {
         Check { name: "cgroup", outcome: cgroup(cfg.cgroup.as_deref()) },
         Check { name: "pins", outcome: pins(&cfg.pins) },
     ]
+}
+
+/// Asks after what makes interception stronger, and what [`start`](crate::Interception::start) goes on without. Changes
+/// nothing.
+#[must_use]
+pub fn refinements(cfg: &Config) -> Vec<Check> {
+    vec![Check { name: "forwarded packets", outcome: forwarded(cfg) }]
+}
+
+fn forwarded(cfg: &Config) -> Result<String, Problem> {
+    if !cfg.drop_forwarded {
+        return Ok("let through, as configured".to_owned());
+    }
+    forward::check(&cfg.pins).map_err(|Problem { problem, fix }| Problem {
+        problem: format!("packets that containers make themselves would not be dropped: {problem}"),
+        fix,
+    })
 }
 
 fn problem(problem: impl ToString, fix: impl Into<String>) -> Problem {
@@ -236,7 +254,12 @@ mod tests {
 
     #[test]
     fn every_check_is_made_once_and_changes_nothing() {
-        let cfg = Config { cgroup: Some("/proc".into()), pins: "/proc/snowfence".into(), port: 0 };
+        let cfg = Config {
+            cgroup: Some("/proc".into()),
+            pins: "/proc/snowfence".into(),
+            port: 0,
+            drop_forwarded: true,
+        };
         let checks = preflight(&cfg);
         let names: Vec<_> = checks.iter().map(|check| check.name).collect();
         assert_eq!(names, ["kernel", "btf", "privileges", "cgroup", "pins"]);

@@ -12,6 +12,7 @@
 
 mod elsewhere;
 mod events;
+mod forwarded;
 mod handed;
 mod namespaces;
 mod programs;

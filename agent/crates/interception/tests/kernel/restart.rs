@@ -130,7 +130,12 @@ fn no_connect_slips_through_while_agents_come_and_go() {
 #[test]
 fn a_killed_agent_leaves_nothing_open() {
     if let (Ok(pins), Ok(cgroup)) = (std::env::var(AGENT_PINS), std::env::var(AGENT_CGROUP)) {
-        return be_an_agent(Config { cgroup: Some(cgroup.into()), pins: pins.into(), port: 0 });
+        return be_an_agent(Config {
+            cgroup: Some(cgroup.into()),
+            pins: pins.into(),
+            port: 0,
+            drop_forwarded: true,
+        });
     }
     World::run(async |world| {
         let (mut agent, mut said) = start_agent(&world, &[]);
@@ -214,6 +219,7 @@ fn be_an_agent(cfg: Config) {
         println!();
         let agent = Interception::start(&cfg).await.unwrap();
         agent.guard(&[GUARDED, GUARDED_V6].map(|text| text.parse().unwrap()).into()).unwrap();
+        println!("forwarded: {:?}", agent.forwarded_dropped());
         for server in ["203.0.113.10:443", "[2001:db8::10]:443"] {
             let marked = agent.dialer().connect(server.parse().unwrap(), DIAL_TIME_MAX).await.unwrap();
             println!("{server} marked: {}", world::first_line(marked).await);

@@ -45,7 +45,12 @@ const CLIENT_TIME_MAX: Duration = Duration::from_secs(60);
 const SERVER_PORTS: [u16; 2] = [443, 8443];
 
 /// What a client runs: the tricks of the first files are verbs of the last.
-const SCRIPT: &str = concat!(include_str!("ring.py"), include_str!("handed.py"), include_str!("client.py"));
+const SCRIPT: &str = concat!(
+    include_str!("ring.py"),
+    include_str!("handed.py"),
+    include_str!("packets.py"),
+    include_str!("client.py")
+);
 
 /// One test's world. Its methods are for code running [inside](World::run).
 pub(crate) struct World {
@@ -105,7 +110,7 @@ impl World {
 
     /// Attach to this world's jobs, pin in this world's folder.
     pub(crate) fn config(&self, port: u16) -> Config {
-        Config { cgroup: Some(self.cgroup.clone()), pins: self.pins(), port }
+        Config { cgroup: Some(self.cgroup.clone()), pins: self.pins(), port, drop_forwarded: true }
     }
 
     pub(crate) fn pins(&self) -> PathBuf {
@@ -132,16 +137,22 @@ impl World {
         let container = self.container(name);
         let (inside, device) = (container.name(), format!("veth-{name}"));
         self.admin(&format!(
-            "ip link add {device} type veth peer name eth0 netns {inside}
+            "ip link add {device} address 02:00:00:00:88:01 type veth peer name eth0 netns {inside}
              ip addr add 10.88.0.1/24 dev {device}
+             ip addr add fd00:88::1/64 dev {device} nodad
              ip link set {device} up
              ip -n {inside} addr add 10.88.0.2/24 dev eth0
+             ip -n {inside} addr add fd00:88::2/64 dev eth0 nodad
              ip -n {inside} link set eth0 up
              ip -n {inside} route add default via 10.88.0.1
-             ip netns exec $(ip netns identify) sh -c 'echo 1 > /proc/sys/net/ipv4/ip_forward'
-             nft add table ip out
-             nft add chain ip out post '{{ type nat hook postrouting priority 100; }}'
-             nft add rule ip out post ip saddr 10.88.0.0/24 masquerade"
+             ip -n {inside} -6 route add default via fd00:88::1
+             ip netns exec $(ip netns identify) sh -ec '
+               echo 1 > /proc/sys/net/ipv4/ip_forward
+               echo 1 > /proc/sys/net/ipv6/conf/all/forwarding'
+             nft add table inet out
+             nft add chain inet out post '{{ type nat hook postrouting priority 100; }}'
+             nft add rule inet out post ip saddr 10.88.0.0/24 masquerade
+             nft add rule inet out post ip6 saddr fd00:88::/64 masquerade"
         ));
         container
     }
