@@ -2,8 +2,10 @@
 //!
 //! Whatever fails, the answer is HTTP 200 with Snowflake's error body: drivers retry other statuses, some without end.
 
+mod format;
 mod queries;
 pub(super) mod query_string;
+mod rows;
 mod sessions;
 mod shape;
 mod statement;
@@ -21,8 +23,9 @@ use super::addresses::BRIEF_HOST;
 use super::engine::Client;
 use super::request_log::{FrontRequest, RequestLog};
 use super::serve::{Caller, Reply, Site, text};
+use format::Formats;
 use queries::Queries;
-use sessions::{Found, Names, Session, Sessions};
+use sessions::{Found, Names, Session, Sessions, Turn};
 use statement::Errand;
 use wire::Asked;
 
@@ -123,7 +126,8 @@ impl Front {
         };
         let names = Names::of_login(&asked.uri);
         let validity = if caller.server_name == BRIEF_HOST { BRIEF } else { self.validity };
-        let opened = self.sessions.open(engine_token.to_owned(), names.clone(), validity, Instant::now());
+        let turn = Turn { names: names.clone(), formats: Formats::of_login(&asked.json) };
+        let opened = self.sessions.open(engine_token.to_owned(), turn, validity, Instant::now());
         let user = shape::text(&body, "/data/LOGIN_NAME").unwrap_or_default();
         shape::complete_login(&mut reply, &opened, &names, user);
         reply

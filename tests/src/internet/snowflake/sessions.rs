@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use hyper::Uri;
 use uuid::Uuid;
 
+use super::format::Formats;
 use super::query_string;
 
 /// How long tokens live.
@@ -57,6 +58,7 @@ pub(super) struct Session {
 /// What a statement needs of its session, and leaves for the next one.
 pub(super) struct Turn {
     pub(super) names: Names,
+    pub(super) formats: Formats,
 }
 
 impl Session {
@@ -110,16 +112,10 @@ impl Sessions {
     }
 
     /// Opens a session over one of fakesnow's.
-    pub(super) fn open(
-        &self,
-        engine_token: String,
-        names: Names,
-        validity: Validity,
-        now: Instant,
-    ) -> Opened {
+    pub(super) fn open(&self, engine_token: String, turn: Turn, validity: Validity, now: Instant) -> Opened {
         let id = self.next_id.fetch_add(4, Ordering::Relaxed);
         self.grant(
-            &Arc::new(Session { id, engine_token, validity, turn: tokio::sync::Mutex::new(Turn { names }) }),
+            &Arc::new(Session { id, engine_token, validity, turn: tokio::sync::Mutex::new(turn) }),
             now,
         )
     }
@@ -189,14 +185,15 @@ mod tests {
     const VALIDITY: Validity =
         Validity { session: Duration::from_secs(60), master: Duration::from_secs(240) };
 
-    fn names() -> Names {
-        Names { role: "ETL".to_owned(), warehouse: None }
+    fn turn() -> Turn {
+        let names = Names { role: "ETL".to_owned(), warehouse: None };
+        Turn { names, formats: Formats::of_login(&serde_json::Value::Null) }
     }
 
     #[test]
     fn a_session_token_expires_and_its_master_token_renews_it() {
         let (sessions, start) = (Sessions::new(), Instant::now());
-        let first = sessions.open("engine".to_owned(), names(), VALIDITY, start);
+        let first = sessions.open("engine".to_owned(), turn(), VALIDITY, start);
         let after = |seconds| start + Duration::from_secs(seconds);
         assert!(
             matches!(sessions.find(&first.session_token, after(59)), Found::Live(s) if s.engine_token() == "engine")
@@ -218,8 +215,8 @@ mod tests {
     fn tokens_are_good_for_their_own_purpose_and_session_only() {
         let (sessions, now) = (Sessions::new(), Instant::now());
         let (one, two) = (
-            sessions.open("1".into(), names(), VALIDITY, now),
-            sessions.open("2".into(), names(), VALIDITY, now),
+            sessions.open("1".into(), turn(), VALIDITY, now),
+            sessions.open("2".into(), turn(), VALIDITY, now),
         );
         for token in ["", "None", &one.master_token] {
             assert!(matches!(sessions.find(token, now), Found::Unknown), "{token}");
@@ -237,8 +234,8 @@ mod tests {
     fn a_closed_session_is_gone_with_all_its_tokens() {
         let (sessions, now) = (Sessions::new(), Instant::now());
         let (one, two) = (
-            sessions.open("1".into(), names(), VALIDITY, now),
-            sessions.open("2".into(), names(), VALIDITY, now),
+            sessions.open("1".into(), turn(), VALIDITY, now),
+            sessions.open("2".into(), turn(), VALIDITY, now),
         );
         let Found::Live(session) = sessions.find(&one.session_token, now) else { panic!("not found") };
         sessions.close(&session);

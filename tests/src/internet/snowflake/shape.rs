@@ -7,6 +7,18 @@ use uuid::Uuid;
 
 use super::sessions::{Found, Names, Opened};
 
+/// How values are to be shown. Snowflake sends these at login and with every result, and the driver for Node cannot read
+/// some types without them. Source of the values: Snowflake documentation, "Parameters", the defaults.
+const OUTPUT_FORMATS: [(&str, &str); 7] = [
+    ("BINARY_OUTPUT_FORMAT", "HEX"),
+    ("DATE_OUTPUT_FORMAT", "YYYY-MM-DD"),
+    ("TIME_OUTPUT_FORMAT", "HH24:MI:SS"),
+    ("TIMESTAMP_OUTPUT_FORMAT", "YYYY-MM-DD HH24:MI:SS.FF3 TZHTZM"),
+    ("TIMESTAMP_LTZ_OUTPUT_FORMAT", ""),
+    ("TIMESTAMP_NTZ_OUTPUT_FORMAT", "YYYY-MM-DD HH24:MI:SS.FF3"),
+    ("TIMESTAMP_TZ_OUTPUT_FORMAT", ""),
+];
+
 /// A success with nothing but `data`.
 pub(super) fn success(data: Value) -> Value {
     json!({ "data": data, "code": null, "message": null, "success": true })
@@ -99,10 +111,11 @@ pub(super) fn complete_login(reply: &mut Value, opened: &Opened, names: &Names, 
         "responseData": null,
     });
     add_missing(data, missing);
+    add_output_formats(data);
     complete_envelope(reply);
 }
 
-/// Adds to fakesnow's reply to a statement that succeeded: row counts and the names of the session.
+/// Adds to fakesnow's reply to a statement that succeeded: row counts, the names of the session, and how values are shown.
 pub(super) fn complete_statement(reply: &mut Value, names: &Names) {
     let missing = json!({
         "returned": reply.pointer("/data/total"),
@@ -115,8 +128,20 @@ pub(super) fn complete_statement(reply: &mut Value, names: &Names) {
         "arrayBindSupported": false,
         "version": 1,
     });
-    add_missing(object(reply, "data"), missing);
+    let data = object(reply, "data");
+    add_missing(data, missing);
+    add_output_formats(data);
     complete_envelope(reply);
+}
+
+fn add_output_formats(data: &mut Value) {
+    add_missing(data, json!({ "parameters": [] }));
+    let Some(parameters) = data.get_mut("parameters").and_then(Value::as_array_mut) else { return };
+    for (name, value) in OUTPUT_FORMATS {
+        if parameters.iter().all(|parameter| text(parameter, "/name") != Some(name)) {
+            parameters.push(json!({ "name": name, "value": value }));
+        }
+    }
 }
 
 /// Adds to a failed statement's reply the fields drivers read. fakesnow's messages begin with code and state, which
@@ -252,5 +277,15 @@ mod tests {
             assert_eq!(&reply["data"][key], value, "{key}");
         }
         assert_eq!(reply["data"]["finalRoleName"], "ETL");
+    }
+
+    #[test]
+    fn a_result_says_how_its_values_are_shown_unless_fakesnow_does() {
+        let own = json!({ "name": "TIME_OUTPUT_FORMAT", "value": "HH24" });
+        let mut reply = json!({ "data": { "parameters": [own] }, "success": true });
+        complete_statement(&mut reply, &Names { role: "ETL".to_owned(), warehouse: None });
+        let parameters = reply["data"]["parameters"].as_array().unwrap();
+        assert_eq!((parameters.len(), &parameters[0]), (OUTPUT_FORMATS.len(), &own));
+        assert!(parameters.contains(&json!({ "name": "BINARY_OUTPUT_FORMAT", "value": "HEX" })));
     }
 }

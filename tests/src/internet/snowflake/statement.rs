@@ -6,9 +6,11 @@ use bytes::Bytes;
 use hyper::Method;
 use serde_json::{Value, json};
 
+use super::format::Format;
 use super::queries::{Ended, Order, Queries, Query};
 use super::query_string;
-use super::sessions::{Names, Session, resolve_identifier};
+use super::rows;
+use super::sessions::{Session, Turn, resolve_identifier};
 use super::shape;
 use super::system::{self, Rewritten};
 use super::wire::Asked;
@@ -68,7 +70,7 @@ impl Errand {
             return;
         }
         let sql = self.queries.engine_ids(&self.account, &rewritten.sql);
-        let reply = execute_once(&self.engine, &asked, &self.session, &sql, &mut turn.names).await;
+        let reply = execute_once(&self.engine, &asked, &self.session, &sql, &mut turn).await;
         // A statement that was cancelled meanwhile stays cancelled.
         query.end(Ended::new(reply, &query.id));
     }
@@ -79,7 +81,7 @@ async fn execute_once(
     asked: &Asked,
     session: &Session,
     sql: &str,
-    names: &mut Names,
+    turn: &mut Turn,
 ) -> Value {
     let token = Some(session.engine_token());
     let body = if shape::text(&asked.json, "/sqlText") == Some(sql) {
@@ -101,15 +103,21 @@ async fn execute_once(
     }
 
     match effect(sql) {
-        Some(Effect::Role(name)) => names.role = name,
-        Some(Effect::Warehouse(name)) => names.warehouse = Some(name),
+        Some(Effect::Role(name)) => turn.names.role = name,
+        Some(Effect::Warehouse(name)) => turn.names.warehouse = Some(name),
         Some(Effect::Database) => enter_public(engine, session, &mut reply).await,
         Some(Effect::SessionParameter) => {
+            turn.formats.follow(sql);
             shape::set(shape::object(&mut reply, "data"), "statementTypeId", json!(TYPE_ALTER_SESSION));
         }
         None => {}
     }
-    shape::complete_statement(&mut reply, names);
+    shape::complete_statement(&mut reply, &turn.names);
+    if turn.formats.of_statement(&asked.json) == Format::Json
+        && let Err(error) = rows::to_json(&mut reply)
+    {
+        return shape::failure("000603", "XX000", &format!("{error:#}"));
+    }
     reply
 }
 
