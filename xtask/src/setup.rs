@@ -2,6 +2,7 @@
 //! what it does, and leaves something behind by which it knows itself the next time.
 
 mod linker;
+mod node;
 mod packages;
 mod python;
 mod rustup;
@@ -16,11 +17,11 @@ use crate::place::Place;
 pub(crate) fn run(place: &Place) -> Result<bool> {
     let _alone = alone(place)?;
     let mut done = toolchain_alone(place)?;
-    for environment in ["server", "client", "py5-client", "snow", "dbt"] {
+    for environment in ["server", "client", "py5-client", "snow", "dbt", "node"] {
         done |= python::environment(place, environment)?;
     }
     python::second_interpreter(place)?;
-    Ok(done)
+    Ok(done | node::client(place)?)
 }
 
 /// Makes the machine ready to compile. Returns whether anything had to be done.

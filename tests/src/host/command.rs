@@ -115,7 +115,7 @@ impl<'lab> JobCommand<'lab> {
         let place = if self.identity == Identity::None { Place::User } else { Place::Runner };
         let mut command = enter::at(self.lab.exec(), site, place, Some(&self.cwd));
         environment::clean(&mut command, site);
-        command.env("PATH", environment::path(self.lab.py_clients()));
+        environment::clients(&mut command, self.lab.tools(), site);
         if self.identity == Identity::None {
             variables.extend(self.variables);
             command.envs(variables).args(self.words);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::env;
-use std::ffi::OsString;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -11,6 +11,8 @@ use serde_json::{Value, json};
 
 use super::options::{Identity, JobFacts};
 use super::site::Site;
+use super::tools::Tools;
+use crate::internet::ROOT_PEM;
 
 /// Where jobs with `id-token: write` ask for their token.
 const TOKEN_HOST: &str = "pipelines.actions.githubusercontent.com";
@@ -32,15 +34,15 @@ pub(super) fn clean(command: &mut Command, site: &Site) {
     command.env_remove("XDG_CACHE_HOME").env_remove("XDG_CONFIG_HOME");
 }
 
-/// `PATH` with the lab's Python environments first.
-pub(super) fn path(py_clients: &[PathBuf]) -> OsString {
-    let mut path = OsString::new();
-    for environment in py_clients {
-        path.push(environment.join("bin"));
-        path.push(":");
-    }
-    path.push(env::var_os("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into()));
-    path
+/// Gives a command the lab's clients: where they are, and whom they trust that cannot be told by a file of the machine.
+pub(super) fn clients(command: &mut Command, tools: &Tools, site: &Site) {
+    let path = env::var_os("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into());
+    let own = tools.path().map(PathBuf::into_os_string);
+    command.env("PATH", own.chain([path]).collect::<Vec<_>>().join(OsStr::new(":")));
+    command.env("NODE_PATH", tools.node_client.join("node_modules"));
+    // Node has the public authorities inside its program, where the lab's cannot be added. What a runner's own file says
+    // (`trust install` writes into it) comes later and wins.
+    command.env("NODE_EXTRA_CA_CERTS", site.internet().join(ROOT_PEM));
 }
 
 fn is_foreign(name: &str) -> bool {

@@ -152,7 +152,7 @@ impl Lab {
     fn raw(&self, place: Place) -> Command {
         let mut command = enter::at(&self.tools.exec, &self.site, place, Some(&self.cwd));
         environment::clean(&mut command, &self.site);
-        command.env("PATH", environment::path(&self.tools.py_clients));
+        environment::clients(&mut command, &self.tools, &self.site);
         command
     }
 
@@ -284,8 +284,8 @@ impl Lab {
         &self.tools.exec
     }
 
-    pub(super) fn py_clients(&self) -> &[PathBuf] {
-        &self.tools.py_clients
+    pub(super) fn tools(&self) -> &Tools {
+        &self.tools
     }
 
     pub(super) fn job_file(&self) -> PathBuf {

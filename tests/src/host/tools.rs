@@ -8,6 +8,8 @@ use anyhow::{Context, Result, bail};
 
 /// The first gives a job its `python3`; the others add `python3-connector5`, `snow` and `dbt`.
 const PY_CLIENTS: [&str; 4] = ["py-client", "py-py5-client", "py-snow", "py-dbt"];
+/// `node`, with Snowflake's driver beside it.
+const NODE_CLIENT: &str = "node-client";
 
 /// The programs of one lab.
 #[derive(Debug, Clone)]
@@ -22,6 +24,8 @@ pub(super) struct Tools {
     pub(super) agent: PathBuf,
     /// The Python environments that jobs find, in the order of their PATH.
     pub(super) py_clients: Vec<PathBuf>,
+    /// The folder with the `node` that jobs find, and what it can load.
+    pub(super) node_client: PathBuf,
     /// The Python environment of the Snowflake server.
     pub(super) py_server: PathBuf,
 }
@@ -41,8 +45,14 @@ impl Tools {
                 .iter()
                 .map(|name| existing(cache.join(name), "cargo xtask setup"))
                 .collect::<Result<_>>()?,
+            node_client: existing(cache.join(NODE_CLIENT), "cargo xtask setup")?,
             py_server: existing(cache.join("py-server"), "cargo xtask setup")?,
         })
+    }
+
+    /// The folders of programs that jobs find first.
+    pub(super) fn path(&self) -> impl Iterator<Item = PathBuf> {
+        self.py_clients.iter().chain([&self.node_client]).map(|client| client.join("bin"))
     }
 
     /// The agent's program, or what to do to get it.

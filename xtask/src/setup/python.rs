@@ -25,7 +25,7 @@ pub(crate) fn environment(place: &Place, name: &str) -> Result<bool> {
     let file = place.root.join(format!("tests/python/requirements-{name}.txt"));
     let text = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
     let wanted = requirements(&text).with_context(|| format!("in {}", file.display()))?;
-    let digest = format!("{:x}\n", HexDigest(Sha256::digest(&text).into()));
+    let digest = digest(&text);
     let folder = place.cache.join(format!("py-{name}"));
     let stamp = folder.join(STAMP);
     if fs::read_to_string(&stamp).is_ok_and(|old| old == digest) {
@@ -51,6 +51,11 @@ pub(crate) fn second_interpreter(place: &Place) -> Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+/// The line by which something made from a text knows itself the next time.
+pub(super) fn digest(text: &str) -> String {
+    format!("{:x}\n", HexDigest(Sha256::digest(text).into()))
 }
 
 fn make(folder: &Path, file: &Path) -> Result<()> {
