@@ -1,5 +1,7 @@
 //! What is owed for the rows of a permitted statement, and the only way to rows that a client may get.
 
+use std::sync::Arc;
+
 use masking::MaskError;
 use model::{Mode, QueryId, ResultSet};
 
@@ -10,7 +12,17 @@ use crate::plan::Plan;
 #[derive(Debug)]
 pub struct Clearance {
     query_id: QueryId,
-    plan: Plan,
+    plan: Arc<Plan>,
+    mode: Mode,
+}
+
+/// The right to clear the rows of one statement as often as they are read: Snowflake gives a result again to whoever
+/// asks for it by its id, and each time the same is owed for it. Comes out of a [`Clearance`] alone.
+#[must_use]
+#[derive(Debug, Clone)]
+pub struct StandingClearance {
+    query_id: QueryId,
+    plan: Arc<Plan>,
     mode: Mode,
 }
 
@@ -24,7 +36,12 @@ pub enum ClearError {
 
 impl Clearance {
     pub(crate) fn new(query_id: QueryId, plan: Plan, mode: Mode) -> Self {
-        Self { query_id, plan, mode }
+        Self { query_id, plan: Arc::new(plan), mode }
+    }
+
+    /// Trades it for one that stays good for every further reading of the same result.
+    pub fn stand(self) -> StandingClearance {
+        StandingClearance { query_id: self.query_id, plan: self.plan, mode: self.mode }
     }
 
     /// The statement whose rows these are.
@@ -64,7 +81,20 @@ impl Clearance {
                 cells,
             })
             .collect();
-        Ok(Cleared { result, masked, rows })
+        Ok(Cleared { result, masked, rows, mode: self.mode })
+    }
+}
+
+impl StandingClearance {
+    /// The statement whose rows these are.
+    #[must_use]
+    pub fn query_id(&self) -> QueryId {
+        self.query_id
+    }
+
+    /// The clearance for one reading.
+    pub fn once(&self) -> Clearance {
+        Clearance { query_id: self.query_id, plan: Arc::clone(&self.plan), mode: self.mode }
     }
 }
 
@@ -88,6 +118,7 @@ pub struct Cleared {
     result: ResultSet,
     masked: Vec<MaskedColumn>,
     rows: u64,
+    mode: Mode,
 }
 
 impl Cleared {
@@ -95,6 +126,12 @@ impl Cleared {
     #[must_use]
     pub fn masked(&self) -> &[MaskedColumn] {
         &self.masked
+    }
+
+    /// Whether the masks were applied. In observe mode they are only listed.
+    #[must_use]
+    pub fn is_enforced(&self) -> bool {
+        self.mode == Mode::Enforce
     }
 
     /// How many rows there are.

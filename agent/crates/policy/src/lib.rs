@@ -23,10 +23,16 @@
 //! }
 //! ```
 //!
+//! A [`StandingClearance`] comes out of a clearance, and gives one for each further reading of the same result:
+//!
+//! ```compile_fail,E0451
+//! let forged = policy::StandingClearance { query_id: todo!(), plan: todo!(), mode: todo!() };
+//! ```
+//!
 //! [`Cleared`] rows come out of a clearance:
 //!
 //! ```compile_fail,E0451
-//! let forged = policy::Cleared { result: todo!(), masked: todo!(), rows: todo!() };
+//! let forged = policy::Cleared { result: todo!(), masked: todo!(), rows: todo!(), mode: todo!() };
 //! ```
 
 mod ask;
@@ -46,7 +52,7 @@ mod tests;
 
 pub use ask::{EndpointAsk, LoginAsk, StatementAsk};
 pub use classification::Classification;
-pub use clearance::{ClearError, Clearance, Cleared, MaskedColumn};
+pub use clearance::{ClearError, Clearance, Cleared, MaskedColumn, StandingClearance};
 pub use compile::{Policies, PolicyFile};
 pub use decision::{Decision, Denial, EndpointPermit, Hold, LoginPermit, Permit};
 pub use problem::{Place, PolicyError, Problem};

@@ -202,5 +202,26 @@ fn observe_mode_lists_and_changes_nothing() {
         Mode::Observe,
     );
     assert_eq!((cleared.masked().len(), cleared.masked()[0].cells), (1, 0));
+    assert!(!cleared.is_enforced());
     assert_eq!(row_of(cleared.into_result()), "=");
+}
+
+#[test]
+fn a_standing_clearance_owes_each_reading_the_same() {
+    let rules = policies(READS);
+    let Decision::Permit(permit) =
+        decide_in(&rules, &verified(), "select ssn from customers", Mode::Enforce, &session())
+    else {
+        panic!("refused");
+    };
+    let standing = permit.spend().2.stand();
+    assert_eq!(standing.query_id(), super::query_id());
+    for reading in 0..3 {
+        let row = vec![Some("ann@example.org".to_owned())];
+        let result = ResultSet { columns: vec![column("SSN")], rows: Rows::Json(vec![row]) };
+        let cleared = standing.once().clear(result).unwrap();
+        assert!(cleared.is_enforced());
+        assert_eq!((cleared.rows(), cleared.masked()[0].cells), (1, 1), "reading {reading}");
+        assert_eq!(row_of(cleared.into_result()), "4", "reading {reading}");
+    }
 }
