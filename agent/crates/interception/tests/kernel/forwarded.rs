@@ -49,6 +49,24 @@ fn a_packet_socket_in_a_container_leads_nowhere() {
 }
 
 #[test]
+fn an_xdp_socket_in_a_container_leads_nowhere() {
+    World::run(async |world| {
+        let container = world.routed_container("a");
+        for address in [GUARDED, GUARDED_V6] {
+            let said = world.client_in(&container, &format!("xdp {address} 443")).await;
+            assert_eq!(said, REAL, "the trick itself must work: {address}");
+        }
+        let cfg = world.config(0);
+        let _agent = Agent::guarding(&cfg, &[GUARDED, GUARDED_V6]).await;
+        for address in [GUARDED, GUARDED_V6] {
+            assert_eq!(world.client_in(&container, &format!("xdp {address} 443")).await, LOST, "{address}");
+        }
+        assert_eq!(count(&cfg), 2);
+        assert_eq!(world.client_in(&container, "xdp 203.0.113.11 443").await, REAL);
+    });
+}
+
+#[test]
 fn a_tun_device_in_a_container_or_on_the_host_leads_nowhere() {
     World::run(async |world| {
         let container = world.routed_container("a");

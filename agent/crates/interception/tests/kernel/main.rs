@@ -16,6 +16,7 @@ mod forwarded;
 mod handed;
 mod namespaces;
 mod programs;
+mod protocols;
 mod restart;
 mod rings;
 mod ways;

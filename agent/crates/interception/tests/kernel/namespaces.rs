@@ -134,23 +134,37 @@ fn a_listener_that_was_destroyed_from_inside_is_replaced() {
 fn a_containers_own_translation_of_the_listener_leads_nowhere() {
     World::run(async |world| {
         let container = world.routed_container("a");
-        let real = world.client_in(&container, "connect 203.0.113.10 443").await;
-        assert_eq!(real, "peer=203.0.113.10:443 got=REAL", "the way is open without an agent");
-        let agent = Agent::guarding(&world.config(0), &[GUARDED]).await;
-        let said = world.client_in(&container, "connect_again 203.0.113.10 443").await;
-        assert!(said.contains(" got=AGENT "), "{said}");
-        // What root in the container may do: all that goes to its loopback goes to the real address instead.
+        // What root in the container may do: all that goes to its loopback goes to the real address instead. An IPv6
+        // connection can leave loopback only from an address of its own.
         world.admin(&format!(
-            "ip netns exec {} sh -ec 'echo 1 > /proc/sys/net/ipv4/conf/all/route_localnet
-             nft add table ip away
-             nft add chain ip away out \"{{ type nat hook output priority -100; }}\"
-             nft add rule ip away out ip daddr 127.0.0.1 tcp dport != 1 dnat to 203.0.113.10:443
-             nft add chain ip away post \"{{ type nat hook postrouting priority 100; }}\"
-             nft add rule ip away post oifname eth0 masquerade'",
+            "ip netns exec {} sh -ec '
+               echo 1 > /proc/sys/net/ipv4/conf/all/route_localnet
+               nft add table inet away
+               nft add chain inet away out \"{{ type nat hook output priority -100; }}\"
+               nft add rule inet away out ip daddr 127.0.0.1 tcp dport != 1 dnat ip to 203.0.113.10:443
+               nft add rule inet away out ip6 daddr ::1 tcp dport != 1 dnat ip6 to [2001:db8::10]:443
+               nft add chain inet away post \"{{ type nat hook postrouting priority 100; }}\"
+               nft add rule inet away post oifname eth0 masquerade'",
             container.name()
         ));
-        let said = world.client_in(&container, "connect 203.0.113.10 443").await;
-        assert_eq!(said, "error=timeout");
-        assert!(agent.count(Outcome::PacketDropped) > 0);
+        for (way, peer) in
+            [("connect 127.0.0.1 7", "127.0.0.1:7"), ("connect ::1 7 source=fd00:88::2", "[::1]:7")]
+        {
+            let said = world.client_in(&container, way).await;
+            assert_eq!(said, format!("peer={peer} got=REAL"), "the trick itself must work");
+        }
+        let agent = Agent::guarding(&world.config(0), &[GUARDED, GUARDED_V6]).await;
+        for way in ["connect 203.0.113.10 443", "connect 2001:db8::10 443 source=fd00:88::2"] {
+            let before = agent.count(Outcome::PacketDropped);
+            // Refused at first, if the agent does not listen there yet.
+            let said = world.client_in(&container, &way.replace("connect", "connect_again")).await;
+            assert_eq!(said, "error=timeout", "{way}");
+            assert!(agent.count(Outcome::PacketDropped) > before, "{way}");
+        }
+        // What is translated was redirected: without the trick it would have been the agent's.
+        assert!(agent.count(Outcome::Redirected) >= 2);
+        world.admin(&format!("ip netns exec {} nft delete table inet away", container.name()));
+        let said = world.client_in(&container, "connect_again 203.0.113.10 443").await;
+        assert!(said.contains(" got=AGENT 203.0.113.10:443 "), "{said}");
     });
 }

@@ -30,6 +30,8 @@ def stream(host, port, *how):
     for own in (word for word in how if word.startswith("port=")):
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind(("", int(own.removeprefix("port="))))
+    for own in (word for word in how if word.startswith("source=")):
+        sock.bind((own.removeprefix("source="), 0))
     if "device" in how:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"eth0\0")
     if "v6only" in how:
@@ -59,12 +61,12 @@ def connect_often(host, port, times):
     return connect(host, port)
 
 
-def connect_again(host, port):
+def connect_again(host, port, *how):
     """Until it is no longer refused, as a driver does that tries again."""
     refused, end = 0, time.monotonic() + 30
     while time.monotonic() < end:
         try:
-            return f"refused={refused} {connect(host, port)}"
+            return f"refused={refused} {connect(host, port, *how)}"
         except ConnectionRefusedError:
             refused += 1
             time.sleep(0.01)

@@ -41,7 +41,9 @@ pub(crate) use proof::caught;
 
 /// Longest that one client may take, its start included.
 const CLIENT_TIME_MAX: Duration = Duration::from_secs(60);
-/// Where the server answers, at every address of the network.
+/// Where the server is.
+const SERVER_ADDRESSES: [&str; 4] = ["203.0.113.10", "203.0.113.11", "2001:db8::10", "2001:db8::11"];
+/// Where it answers, at every address of the network.
 const SERVER_PORTS: [u16; 2] = [443, 8443];
 
 /// What a client runs: the tricks of the first files are verbs of the last.
@@ -49,6 +51,7 @@ const SCRIPT: &str = concat!(
     include_str!("ring.py"),
     include_str!("handed.py"),
     include_str!("packets.py"),
+    include_str!("protocols.py"),
     include_str!("client.py")
 );
 
@@ -100,7 +103,7 @@ impl World {
             }
             namespace.ip("link set eth0 up", "");
         }
-        for address in ["203.0.113.10/32", "203.0.113.11/32", "2001:db8::10/128", "2001:db8::11/128"] {
+        for address in SERVER_ADDRESSES {
             network.add_address(address, "lo");
         }
         host.ip("route add default via", "192.0.2.2");
@@ -316,9 +319,22 @@ async fn serve() {
             }
         });
     }
-    // Bound so that a datagram that does arrive is not answered by an error.
-    let _datagrams = UdpSocket::bind(("::", 443)).await.unwrap();
+    for address in SERVER_ADDRESSES {
+        // At each address a socket of its own, so that the answer comes from there.
+        let socket = UdpSocket::bind((address, 443)).await.unwrap();
+        tokio::spawn(answer(socket));
+    }
     std::future::pending::<()>().await;
+}
+
+async fn answer(socket: UdpSocket) {
+    let mut datagram = [0; 2048];
+    loop {
+        // Of a client that is gone by now, the socket is told; that is not this server's concern.
+        if let Ok((_, from)) = socket.recv_from(&mut datagram).await {
+            let _gone = socket.send_to(b"REAL\n", from).await;
+        }
+    }
 }
 
 async fn echo(mut stream: TcpStream) {
