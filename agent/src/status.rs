@@ -99,6 +99,10 @@ impl Reporter {
         if let Some(failure) = self.journal.failure() {
             warnings.push(format!("the record cannot be written, so everything is refused: {failure}"));
         }
+        match self.interception.rivals() {
+            Ok(rivals) => warnings.extend(rivals.iter().map(ToString::to_string)),
+            Err(error) => warnings.push(format!("programs of others cannot be looked for: {error}")),
+        }
         let lost = self.interception.events_lost();
         if lost > 0 {
             warnings

@@ -14,7 +14,7 @@ use crate::{cgroup::Cgroup, error::Error, hook::Hook, object, pins::Pins, sys};
 /// pinned stays attached when it ends.
 #[derive(Debug)]
 pub(crate) struct Links {
-    _pinned: Vec<OwnedFd>,
+    pinned: Vec<(Hook, OwnedFd)>,
     /// On the agent's own cgroup, where that is not covered: gone with the agent, for it serves nobody else.
     _own: Option<OwnedFd>,
 }
@@ -35,15 +35,25 @@ impl Links {
         let own = own.transpose()?;
         let pinned = Hook::ALL.into_iter().map(|hook| {
             let program = object::program(object, hook)?.as_fd();
-            place(
+            let link = place(
                 hook,
                 program,
                 cgroup,
                 &pins.path(hook.name()),
                 &pins.path(&format!("{}-next", hook.name())),
-            )
+            )?;
+            Ok((hook, link))
         });
-        Ok(Self { _pinned: pinned.collect::<Result<_, _>>()?, _own: own })
+        Ok(Self { pinned: pinned.collect::<Result<_, Error>>()?, _own: own })
+    }
+
+    /// The ids of the programs that are now behind the links.
+    pub(crate) fn programs(&self) -> Result<Vec<(Hook, u32)>, Error> {
+        let id = |(hook, link): &(Hook, OwnedFd)| {
+            let info = sys::link_info(link.as_fd()).map_err(failed("read", *hook))?;
+            Ok((*hook, info.program_id))
+        };
+        self.pinned.iter().map(id).collect()
     }
 }
 

@@ -40,6 +40,12 @@ impl Hook {
         }
     }
 
+    /// Whether a program behind this one could give the call another destination. Whoever refuses, refuses for all, and
+    /// a name that is shown decides nothing.
+    pub(crate) fn is_undone_by_who_follows(self) -> bool {
+        matches!(self, Self::Connect4 | Self::Connect6)
+    }
+
     /// `enum bpf_attach_type` in `linux/bpf.h`.
     pub(crate) fn attach_type(self) -> u32 {
         match self {

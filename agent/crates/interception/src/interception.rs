@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeSet,
     net::IpAddr,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use agent_common::{Event, Outcome};
@@ -25,6 +25,7 @@ use crate::{
     object,
     pins::Pins,
     preflight::{Check, Problem, preflight},
+    rivals::{Places, Rival, Watch},
 };
 
 /// The kernel programs and all that serves them.
@@ -45,6 +46,8 @@ struct Attached {
     counters: Counters,
     events: Events,
     links: Links,
+    places: Arc<Places>,
+    _watch: Watch,
     _log: KernelLog,
 }
 
@@ -147,6 +150,14 @@ impl Interception {
         self.forward().dropped()
     }
 
+    /// What is not as the agent left it where its programs are. Looked for every two seconds as well, and logged.
+    ///
+    /// # Errors
+    /// When the kernel does not say.
+    pub fn rivals(&self) -> Result<Vec<Rival>, Error> {
+        self.attached.places.rivals()
+    }
+
     fn forward(&self) -> MutexGuard<'_, Forward> {
         self.attached.forward.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -177,6 +188,8 @@ impl Attached {
         let (listeners, unknown) = Listeners::open(cfg.port, &marker, registry, accepted, cgroup)?;
         let events = Events::start(take(&mut object, object::EVENTS)?, unknown)?;
         let links = Links::attach(&object, pins, cgroup, own)?;
+        let unreadable = |source| Error::Pin { action: "read", path: cgroup.path().to_owned(), source };
+        let places = Arc::new(Places::new(cgroup.try_clone().map_err(unreadable)?, links.programs()?));
         let guarded = Guarded::new(take(&mut object, object::GUARDED)?)?;
         let counters = Counters::new(take(&mut object, object::COUNTERS)?)?;
         // Last, for nothing above may fail and leave a table behind.
@@ -190,6 +203,8 @@ impl Attached {
             counters,
             events,
             links,
+            _watch: Watch::start(places.clone()),
+            places,
             _log: log,
         })
     }

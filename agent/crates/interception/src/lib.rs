@@ -32,6 +32,7 @@ mod nft;
 mod object;
 mod pins;
 mod preflight;
+mod rivals;
 mod sys;
 
 pub use agent_common::{Event, EventKind, Outcome};
@@ -46,3 +47,4 @@ pub use listeners::NamespaceListener;
 pub use nft::NftError;
 pub use pins::{ListenerEntry, Pinned, inspect, remove};
 pub use preflight::{Check, Problem, preflight, refinements};
+pub use rivals::Rival;

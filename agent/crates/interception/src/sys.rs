@@ -14,6 +14,7 @@ use std::{
 const BPF_OBJ_PIN: libc::c_long = 6;
 const BPF_OBJ_GET: libc::c_long = 7;
 const BPF_OBJ_GET_INFO_BY_FD: libc::c_long = 15;
+const BPF_PROG_QUERY: libc::c_long = 16;
 const BPF_LINK_CREATE: libc::c_long = 28;
 const BPF_LINK_UPDATE: libc::c_long = 29;
 
@@ -23,7 +24,8 @@ const BPF_LINK_UPDATE: libc::c_long = 29;
 pub(crate) struct LinkInfo {
     kind: u32,
     id: u32,
-    program_id: u32,
+    /// The program behind it.
+    pub(crate) program_id: u32,
     padding: u32,
     /// Inode number of the cgroup's folder; zero once the cgroup is gone.
     pub(crate) cgroup_id: u64,
@@ -49,6 +51,30 @@ struct LinkUpdate {
     old_program: u32,
 }
 
+/// The whole of it, also what is not asked for: newer kernels write the last field, the revision, whatever size they
+/// were told.
+#[repr(C)]
+struct Query {
+    target: RawFd,
+    attach_type: u32,
+    query_flags: u32,
+    attach_flags: u32,
+    program_ids: u64,
+    count: u32,
+    padding: u32,
+    program_attach_flags: u64,
+    link_ids: u64,
+    link_attach_flags: u64,
+    revision: u64,
+}
+
+const _: () = assert!(size_of::<Query>() == 64);
+
+/// All programs that run, those of the cgroups above too, in the order in which they do.
+const BPF_F_QUERY_EFFECTIVE: u32 = 1;
+/// Far more than the 64 that the kernel lets be on one cgroup, because those of the cgroups above are counted too.
+const PROGRAMS_MAX: usize = 1_024;
+
 #[repr(C)]
 struct Object {
     path: u64,
@@ -61,6 +87,29 @@ struct Info {
     fd: RawFd,
     size: u32,
     info: u64,
+}
+
+/// Ids of the programs that run for a cgroup, whoever attached them, the first to run first.
+pub(crate) fn effective_programs(cgroup: impl AsFd, attach_type: u32) -> io::Result<Vec<u32>> {
+    let mut ids = vec![0u32; PROGRAMS_MAX];
+    let mut attr = Query {
+        target: cgroup.as_fd().as_raw_fd(),
+        attach_type,
+        query_flags: BPF_F_QUERY_EFFECTIVE,
+        attach_flags: 0,
+        program_ids: ids.as_mut_ptr().expose_provenance() as u64,
+        count: u32::try_from(ids.len()).map_err(io::Error::other)?,
+        padding: 0,
+        program_attach_flags: 0,
+        link_ids: 0,
+        link_attach_flags: 0,
+        revision: 0,
+    };
+    // SAFETY: the command reads and writes `attr`, laid out as it asks, and writes at most `count` ids to `ids`, which
+    // lives until the call is over.
+    unsafe { bpf(BPF_PROG_QUERY, &mut attr) }?;
+    ids.truncate(usize::try_from(attr.count).map_err(io::Error::other)?);
+    Ok(ids)
 }
 
 /// Puts a program on a cgroup. The link holds it there for as long as the link is open or pinned; programs of others

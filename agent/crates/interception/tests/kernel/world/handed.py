@@ -11,7 +11,7 @@ import sys
 import threading
 
 NEW_CGROUP_NAMESPACE, NEW_USER_NAMESPACE = 0x02000000, 0x10000000
-BPF, PROG_LOAD, PROG_ATTACH, LINK_CREATE = 321, 5, 8, 28
+BPF, PROG_LOAD, OBJ_GET, PROG_ATTACH, LINK_CREATE, LINK_DETACH = 321, 5, 7, 8, 28, 34
 CGROUP_SOCK_ADDR, CONNECT4 = 18, 10
 
 
@@ -140,6 +140,13 @@ def program():
     form = "<IIQQIIQII16sII"
     words = (CGROUP_SOCK_ADDR, len(instructions), ctypes.addressof(held), ctypes.addressof(licence))
     return bpf(PROG_LOAD, form, *words, 0, 0, 0, 0, 0, b"undo", 0, CONNECT4)
+
+
+def detach(pin):
+    """A pinned link without its program, which root on the host can do."""
+    path = ctypes.create_string_buffer(pin.encode())
+    bpf(LINK_DETACH, "<I", bpf(OBJ_GET, "<QII", ctypes.addressof(path), 0, 0))
+    return "detached"
 
 
 def under_program(folder, how, verb, *args):

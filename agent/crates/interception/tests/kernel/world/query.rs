@@ -23,6 +23,8 @@ struct Query {
     ids: u64,
     count: u32,
     padding: u32,
+    /// Not asked for; newer kernels write the last word all the same.
+    rest: [u64; 4],
 }
 
 /// Ids of the programs attached to `cgroup`.
@@ -41,6 +43,7 @@ fn programs_at(cgroup: &File, attach_type: u32) -> Vec<u32> {
         ids: ids.as_mut_ptr().expose_provenance() as u64,
         count: PROGRAMS_MAX,
         padding: 0,
+        rest: [0; 4],
     };
     // SAFETY: the command reads and writes `query`, laid out as it asks, and writes at most `count` ids to `ids`; both
     // live until the call is over.
