@@ -12,6 +12,7 @@
 
 mod elsewhere;
 mod events;
+mod exhausted;
 mod forwarded;
 mod handed;
 mod namespaces;

@@ -168,3 +168,32 @@ fn a_containers_own_translation_of_the_listener_leads_nowhere() {
         assert!(said.contains(" got=AGENT 203.0.113.10:443 "), "{said}");
     });
 }
+
+/// Who governs a namespace can send its own processes to whatever it likes, as long as that is not the real server.
+#[test]
+fn a_fake_agent_in_a_container_is_met_by_that_container_alone() {
+    World::run(async |world| {
+        let agent = Agent::guarding(&world.config(0), &[GUARDED]).await;
+        let (container, other) = (world.container("a"), world.container("b"));
+        let mut fake = world.start_in(&container, "pose 7");
+        assert_eq!(fake.line().await, "listening");
+        world.admin(&format!(
+            "ip netns exec {} sh -ec '
+               nft add table ip fake
+               nft add chain ip fake out \"{{ type nat hook output priority -100; }}\"
+               nft add rule ip fake out ip daddr 127.0.0.1 tcp dport != 7 dnat to 127.0.0.1:7'",
+            container.name()
+        ));
+        let said = world.client_in(&container, "connect_again 203.0.113.10 443").await;
+        assert!(said.ends_with(" got=FAKE"), "the trick itself must work: {said}");
+        let (before, carried) = (agent.count(Outcome::PacketDropped), agent.count(Outcome::Carried));
+        assert_eq!((before, carried), (0, 0), "it is told nothing, and sends nothing");
+        for said in [
+            world.client("connect 203.0.113.10 443").await,
+            world.client_in(&other, "connect_again 203.0.113.10 443").await,
+        ] {
+            assert!(said.contains(" got=AGENT 203.0.113.10:443 "), "{said}");
+        }
+        fake.nudge().await;
+    });
+}

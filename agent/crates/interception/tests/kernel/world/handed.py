@@ -1,6 +1,7 @@
 """A job's client whose socket changes hands, or who is elsewhere than where it began: other processes and threads,
 other cgroups, other namespaces, and programs of its own."""
 
+import contextlib
 import ctypes
 import os
 import select
@@ -157,3 +158,57 @@ def under_program(folder, how, verb, *args):
     else:
         bpf(PROG_ATTACH, "<4I", cgroup, program(), CONNECT4, int(how))
     return globals()[verb](*args)
+
+
+def patiently(verb, *args):
+    """For a connect that has to wait until its first packet is sent again."""
+    global SECONDS_MAX
+    SECONDS_MAX = 30
+    return globals()[verb](*args)
+
+
+def fill(sock):
+    """Leaves no room in what the kernel lets a socket allocate for its options: by a filter, as large as it takes."""
+    load, constant, accept = (0x20, 0, 0, 0), (0x00, 0, 0, 0), (0x06, 0, 0, 0xFFFFFFFF)
+
+    def takes(loads, constants):
+        code = b"".join(struct.pack("=HBBI", *words) for words in [load] * loads + [constant] * constants + [accept])
+        held = ctypes.create_string_buffer(code, len(code))
+        # While one filter takes the place of another, both are counted.
+        with contextlib.suppress(OSError):
+            sock.setsockopt(socket.SOL_SOCKET, 27, 0)
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, 26, struct.pack("=H6xQ", len(code) // 8, ctypes.addressof(held)))
+            return True
+        except OSError:
+            return False
+
+    def most(takes_that, limit):
+        least = 0
+        while least < limit:
+            middle = (least + limit + 1) // 2
+            least, limit = (middle, limit) if takes_that(middle) else (least, middle - 1)
+        return least
+
+    # Of the larger instructions, then of the smallest.
+    loads = most(lambda count: takes(count, 0), 4000)
+    constants = most(lambda count: takes(loads, count), 95)
+    assert 0 < loads < 4000 and takes(loads, constants), "the limit was not reached"
+
+
+def connect_full(host, port):
+    sock = socket.socket(family(host), socket.SOCK_STREAM)
+    sock.settimeout(SECONDS_MAX)
+    fill(sock)
+    sock.connect((host, int(port)))
+    return told(sock)
+
+
+def pose(port):
+    """What takes itself for an agent."""
+    sock = socket.create_server(("127.0.0.1", int(port)))
+    print("listening", flush=True)
+    accepted, _ = sock.accept()
+    accepted.sendall(b"FAKE\n")
+    sys.stdin.readline()
+    return "done"
