@@ -10,7 +10,11 @@
 
 #![no_std]
 
+#[cfg(test)]
+extern crate std;
+
 mod address;
+mod domain;
 mod event;
 mod flow;
 mod listener;
@@ -19,6 +23,7 @@ mod origin;
 mod outcome;
 
 pub use address::Address;
+pub use domain::{DOMAIN_BYTES_MAX, DOMAINS_MAX, Domain, NAME_BYTES, NAME_WORDS};
 pub use event::{Event, EventKind};
 pub use flow::Flow;
 pub use listener::Listener;
@@ -37,10 +42,13 @@ pub const LISTENERS_MAX: u32 = 4_096;
 /// entry: a connection whose record is lost is closed by the agent, never let through.
 pub const FLOWS_MAX: u32 = 65_536;
 
-/// Bytes of the ring buffer of events, a power of two: some 4,600 of them. What does not fit is lost, and counted.
+/// Bytes of the ring buffer of events, a power of two: some 2,100 of them. What does not fit is lost, and counted.
 pub const EVENTS_BYTES: u32 = 256 * 1024;
 /// Most namespaces whose last event is remembered. The map evicts its oldest entry, whose next event then comes early.
 pub const ANNOUNCED_MAX: u32 = 4_096;
+/// Most addresses that were named in an event and are remembered for that. The map evicts its oldest entry, whose next
+/// event then comes early.
+pub const SUSPECTED_MAX: u32 = 4_096;
 
 /// Value of a map that is used as a set.
 pub type Present = u8;

@@ -29,11 +29,17 @@ pub enum Outcome {
     StillBound = 10,
     /// An event found no room in the ring buffer.
     EventLost = 11,
+    /// A client asked for a name of a guarded domain at an address that is not guarded, and its packet was dropped.
+    HelloDropped = 12,
+    /// The same, by an agent that only observes: the packet passed.
+    HelloPassed = 13,
+    /// A packet of a connection that was opened before its address was guarded passed, because the agent only observes.
+    OlderPassed = 14,
 }
 
 impl Outcome {
     /// Every outcome, in the order of their numbers.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 15] = [
         Self::Redirected,
         Self::Upstream,
         Self::UnknownNamespace,
@@ -46,9 +52,12 @@ impl Outcome {
         Self::Unrecorded,
         Self::StillBound,
         Self::EventLost,
+        Self::HelloDropped,
+        Self::HelloPassed,
+        Self::OlderPassed,
     ];
     /// How many there are.
-    pub const COUNT: u32 = 12;
+    pub const COUNT: u32 = 15;
 
     /// Index of the outcome's counter.
     #[inline(always)]
@@ -73,6 +82,9 @@ impl Outcome {
             Self::Unrecorded => "unrecorded",
             Self::StillBound => "still_bound",
             Self::EventLost => "event_lost",
+            Self::HelloDropped => "hello_dropped",
+            Self::HelloPassed => "hello_passed",
+            Self::OlderPassed => "older_passed",
         }
     }
 }

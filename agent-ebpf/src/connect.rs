@@ -19,7 +19,7 @@ use aya_ebpf::{
 use aya_log_ebpf::warn;
 
 use crate::{
-    events::{self, Task},
+    events::{self, Name, Task},
     listeners,
     maps::ORIGINS,
     marks,
@@ -144,8 +144,8 @@ fn refuse(ctx: &SockAddrContext, namespace: u64, asked: Address, outcome: Outcom
     verdict::count(outcome);
     let (pid, tid) = halves(bpf_get_current_pid_tgid());
     if outcome != Outcome::NoMemory && events::may_announce(namespace) {
-        let port = sock_addr::port(ctx);
-        events::send(EventKind::UnknownNamespace, namespace, Task { pid, tid }, asked, port);
+        let asked = (asked, sock_addr::port(ctx));
+        events::send(EventKind::UnknownNamespace, namespace, Task { pid, tid }, asked, &Name::NONE);
     }
     if outcome != Outcome::ListenerAbsent && verdict::may_log(outcome) {
         match outcome {

@@ -1,6 +1,7 @@
 //! The egress guard: whatever the way, a packet to a guarded address leaves the agent's own sockets or it does not
 //! leave. It runs after address translation and sees what no connect hook does: raw sockets, a translated listener
-//! port, connected datagram sockets, connections older than the programs.
+//! port, connected datagram sockets, connections older than the programs. To an address that is not guarded, it stops
+//! who asks for a guarded name there (`tripwire`).
 
 use core::ptr::addr_of;
 
@@ -11,7 +12,7 @@ use aya_ebpf::{
 use aya_log_ebpf::warn;
 
 use crate::{
-    marks,
+    marks, tripwire,
     verdict::{self, ALLOW, DENY},
 };
 
@@ -19,13 +20,9 @@ use crate::{
 const IPV4: u32 = 0x0800u16.to_be() as u32;
 const IPV6: u32 = 0x86ddu16.to_be() as u32;
 
-/// Where the fields lie, RFC 791 3.1 and RFC 8200 3.
-const V4_FRAGMENT_AT: usize = 6;
-const V4_PROTOCOL_AT: usize = 9;
-const V4_DESTINATION_AT: usize = 16;
-const V6_NEXT_HEADER_AT: usize = 6;
-const V6_DESTINATION_AT: usize = 24;
-const V6_HEADER_BYTES: u32 = 40;
+/// The part of an IPv4 header that is always there, and an IPv6 header, RFC 791 3.1 and RFC 8200 3.
+const V4_HEADER_BYTES: usize = 20;
+const V6_HEADER_BYTES: usize = 40;
 /// "More fragments" and the offset, which are all zero in a packet that is whole.
 const V4_FRAGMENT_BITS: u16 = 0x3fff;
 /// Where length and flags lie in a TCP header, RFC 9293 3.1.
@@ -33,34 +30,44 @@ const TCP_LENGTH_AT: u32 = 12;
 
 /// Protocol numbers, of IP and of sockets alike.
 const ICMP: u8 = 1;
-const TCP: u8 = 6;
+pub(crate) const TCP: u8 = 6;
 const ICMPV6: u8 = 58;
 
-/// `SOCK_RAW`, socket(2).
+/// `SOCK_STREAM` and `SOCK_RAW`, socket(2).
+const SOCK_STREAM: u32 = 1;
 const SOCK_RAW: u32 = 3;
+/// `AF_INET`, address_families(7).
+const AF_INET: u32 = 2;
 /// Flags of a TCP header.
 const TCP_RST: u8 = 0x04;
 const TCP_ACK: u8 = 0x10;
 
 /// What the guard looks at. Ports are not among it: all of a guarded address is guarded, fragments included.
-struct Header {
-    destination: Address,
-    protocol: u8,
+pub(crate) struct Header {
+    pub(crate) destination: Address,
+    pub(crate) protocol: u8,
     /// Where the next header begins, if it begins at all.
-    bytes: u32,
+    pub(crate) bytes: u32,
     /// Whether what follows is a part of something longer. In IPv6 that is a protocol of its own.
-    is_fragment: bool,
+    pub(crate) is_fragment: bool,
 }
 
 #[cgroup_skb(egress)]
 pub(crate) fn egress_guard(ctx: SkBuffContext) -> i32 {
     let Some(header) = header(&ctx) else { return ALLOW };
-    if !marks::is_guarded(&header.destination) || is_control(&header) {
+    if !marks::is_guarded(&header.destination) {
+        return tripwire::look(&ctx, &header);
+    }
+    if is_control(&header) {
         return ALLOW;
     }
     let socket = socket(&ctx);
     // SAFETY: null or a full socket.
     if unsafe { marks::has(socket, Mark::UPSTREAM) } || is_kernels_reply(&ctx, socket, &header) {
+        return ALLOW;
+    }
+    if verdict::is_observing() && is_older(socket, &header) {
+        verdict::count(Outcome::OlderPassed);
         return ALLOW;
     }
     verdict::count(Outcome::PacketDropped);
@@ -76,21 +83,25 @@ fn header(ctx: &SkBuffContext) -> Option<Header> {
     // SAFETY: the kernel's context; this hook may read the field.
     match unsafe { (*ctx.skb.skb).protocol } {
         IPV4 => {
-            let words: u8 = ctx.load(0).ok()?;
-            let fragment: [u8; 2] = ctx.load(V4_FRAGMENT_AT).ok()?;
+            let [words, _, _, _, _, _, f, g, _, protocol, _, _, _, _, _, _, a, b, c, d] =
+                ctx.load::<[u8; V4_HEADER_BYTES]>(0).ok()?;
             Some(Header {
-                destination: Address::from_v4_word(ctx.load(V4_DESTINATION_AT).ok()?),
-                protocol: ctx.load(V4_PROTOCOL_AT).ok()?,
+                destination: Address::from_v4_word(u32::from_ne_bytes([a, b, c, d])),
+                protocol,
                 bytes: u32::from(words & 0x0f) * 4,
-                is_fragment: u16::from_be_bytes(fragment) & V4_FRAGMENT_BITS != 0,
+                is_fragment: u16::from_be_bytes([f, g]) & V4_FRAGMENT_BITS != 0,
             })
         }
-        IPV6 => Some(Header {
-            destination: Address::from_v6_words(ctx.load(V6_DESTINATION_AT).ok()?),
-            protocol: ctx.load(V6_NEXT_HEADER_AT).ok()?,
-            bytes: V6_HEADER_BYTES,
-            is_fragment: false,
-        }),
+        IPV6 => {
+            let [_, next, _, _, _, _, a, b, c, d] = ctx.load::<[u32; V6_HEADER_BYTES / 4]>(0).ok()?;
+            let [_, _, protocol, _] = next.to_ne_bytes();
+            Some(Header {
+                destination: Address::from_v6_words([a, b, c, d]),
+                protocol,
+                bytes: V6_HEADER_BYTES as u32,
+                is_fragment: false,
+            })
+        }
         _ => None,
     }
 }
@@ -104,7 +115,7 @@ fn is_control(header: &Header) -> bool {
 
 /// The full socket that the packet leaves, or null.
 #[inline(always)]
-fn socket(ctx: &SkBuffContext) -> *mut bpf_sock {
+pub(crate) fn socket(ctx: &SkBuffContext) -> *mut bpf_sock {
     // SAFETY: the kernel's context; the union has this one meaning.
     let socket = unsafe { (*ctx.skb.skb).__bindgen_anon_2.sk };
     if socket.is_null() {
@@ -114,10 +125,39 @@ fn socket(ctx: &SkBuffContext) -> *mut bpf_sock {
     unsafe { bpf_sk_fullsock(socket) }
 }
 
+/// Whether the socket is a stream that was connected to this very address, and so before the address was guarded: since
+/// then, a connect leads to the listener. A packet that was translated on its way left a socket that is connected to
+/// something else.
+#[inline(always)]
+fn is_older(socket: *mut bpf_sock, header: &Header) -> bool {
+    if socket.is_null() || header.protocol != TCP {
+        return false;
+    }
+    // SAFETY: a full socket, of which a program may read these fields.
+    let (kind, family, word, words) = unsafe {
+        let words = addr_of!((*socket).dst_ip6).cast::<u32>();
+        let words = [
+            words.read_volatile(),
+            words.add(1).read_volatile(),
+            words.add(2).read_volatile(),
+            words.add(3).read_volatile(),
+        ];
+        (
+            addr_of!((*socket).type_).read_volatile(),
+            addr_of!((*socket).family).read_volatile(),
+            addr_of!((*socket).dst_ip4).read_volatile(),
+            words,
+        )
+    };
+    let peer = if family == AF_INET { Address::from_v4_word(word) } else { Address::from_v6_words(words) };
+    kind == SOCK_STREAM && peer == header.destination
+}
+
 /// Whether this is how the kernel itself answers on a connection that has no socket any more: a bare acknowledgement
 /// or reset, from a raw socket of its own. Up to Linux 6.12 the last packet of most of the agent's connections is one.
 /// A raw socket of anybody else may send the same, and gets nothing by it: it opens nothing and carries nothing. A
-/// fragment could look like one and carry a part of something longer, so none is taken for one.
+/// fragment could look like one and carry a part of something longer, so none is taken for one. A reset may also leave a
+/// connection's own socket: so the server learns of a connection that was older than the guard and was ended.
 #[inline(always)]
 fn is_kernels_reply(ctx: &SkBuffContext, socket: *mut bpf_sock, header: &Header) -> bool {
     if socket.is_null() || header.protocol != TCP || header.is_fragment {
@@ -126,12 +166,12 @@ fn is_kernels_reply(ctx: &SkBuffContext, socket: *mut bpf_sock, header: &Header)
     // SAFETY: a full socket, of which a program may read these fields.
     let (kind, protocol) =
         unsafe { (addr_of!((*socket).type_).read_volatile(), addr_of!((*socket).protocol).read_volatile()) };
-    if kind != SOCK_RAW || protocol != u32::from(TCP) {
+    if (kind != SOCK_RAW && kind != SOCK_STREAM) || protocol != u32::from(TCP) {
         return false;
     }
     let Ok([words, flags]) = ctx.load::<[u8; 2]>((header.bytes + TCP_LENGTH_AT) as usize) else {
         return false;
     };
     let bare = ctx.len() == header.bytes + u32::from(words >> 4) * 4;
-    bare && (flags == TCP_ACK || flags & !TCP_ACK == TCP_RST)
+    bare && ((flags == TCP_ACK && kind == SOCK_RAW) || flags & !TCP_ACK == TCP_RST)
 }

@@ -3,9 +3,10 @@
 //! Owns: the hooks on the cgroup and the maps they share.
 //! May touch: agent-common.
 //! Never: a kernel structure (helpers give all that is needed, so there is nothing to relocate), an exemption by pid,
-//! uid or firewall mark, or a verdict beyond "guarded or not" and "the agent's own socket or not".
+//! uid or firewall mark, or a verdict beyond "guarded or not" and "the agent's own socket or not"; a name in a
+//! ClientHello only ever stops a packet, and never lets one through.
 //!
-//! One file per hook, and four that they share: `events`, `maps`, `marks` and `verdict`. Fields of a context are read and
+//! One file per hook, `tripwire` beside `egress`, and four that they share: `events`, `maps`, `marks` and `verdict`. Fields of a context are read and
 //! written volatile throughout: the compiler would otherwise merge neighbouring accesses into a wider one, which the
 //! verifier refuses.
 
@@ -22,6 +23,7 @@ mod marks;
 mod peer_name;
 mod record;
 mod sock_addr;
+mod tripwire;
 mod verdict;
 
 /// No helper used here asks for a GPL program.

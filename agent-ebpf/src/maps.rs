@@ -1,8 +1,8 @@
-//! Every map, with its bound. All but the last three are pinned and outlive the agent.
+//! Every map, with its bound. All but the last five are pinned and outlive the agent.
 
 use agent_common::{
     ANNOUNCED_MAX, Address, EVENTS_BYTES, Event, FLOWS_MAX, Flow, GUARDED_ADDRESSES_MAX, LISTENERS_MAX,
-    Listener, Mark, Origin, Outcome, Present,
+    Listener, Mark, Origin, Outcome, Present, SUSPECTED_MAX,
 };
 use aya_ebpf::{
     btf_maps::{HashMap, LruHashMap, PerCpuArray, RingBuf, SkStorage},
@@ -49,3 +49,11 @@ pub(crate) static EVENTS: RingBuf<Event, { EVENTS_BYTES as usize }> = RingBuf::n
 /// By cookie of a network namespace: when its last event was sent, in nanoseconds after boot.
 #[btf_map]
 pub(crate) static ANNOUNCED: LruHashMap<u64, u64, { ANNOUNCED_MAX as usize }> = LruHashMap::new();
+
+/// On a client's socket of which the tripwire dropped a packet.
+#[btf_map]
+pub(crate) static TRIPPED: SkStorage<Present> = SkStorage::new();
+
+/// By address that is not guarded: when the last event about it was sent, in nanoseconds after boot.
+#[btf_map]
+pub(crate) static SUSPECTED: LruHashMap<Address, u64, { SUSPECTED_MAX as usize }> = LruHashMap::new();

@@ -26,6 +26,16 @@ const LOG_INTERVAL_NS: u64 = 1_000_000_000;
 #[unsafe(no_mangle)]
 static HAS_SET_RETVAL: Global<u32> = Global::new(0);
 
+/// Whether the agent only observes. Set before loading, like [`HAS_SET_RETVAL`].
+#[unsafe(no_mangle)]
+static OBSERVING: Global<u32> = Global::new(0);
+
+/// Whether the agent only observes: what is older than the guard, or suspected, is then counted and let be.
+#[inline(always)]
+pub(crate) fn is_observing() -> bool {
+    OBSERVING.load() != 0
+}
+
 /// Ends the call with `errno`, or with `EPERM` on a kernel that cannot choose.
 #[inline(always)]
 pub(crate) fn refuse(errno: i32) -> i32 {

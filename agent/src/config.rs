@@ -72,7 +72,18 @@ impl Config {
         let accounts = host_names("guard.accounts", &file.guard.accounts)?;
         let domains = host_names("guard.domains", &file.guard.domains)?;
         ensure!(!accounts.is_empty(), "guard.accounts is empty: name the account hosts to guard");
+        let max = interception::DOMAINS_MAX;
+        ensure!(
+            domains.len() <= max,
+            "guard.domains has {} domains; at most {max} can be watched for",
+            domains.len()
+        );
         for domain in &domains {
+            let (length, max) = (domain.as_str().len(), interception::DOMAIN_BYTES_MAX);
+            ensure!(
+                length <= max,
+                "guard.domains: {domain} is longer than {max} bytes, which cannot be watched for"
+            );
             ensure!(
                 domain.as_str().contains('.'),
                 "guard.domains: {domain} is a whole top-level domain, and the CA would be good for every name in it"
@@ -110,6 +121,8 @@ impl Config {
                 pins: file.attach.pins,
                 port: file.listen.port,
                 drop_forwarded: file.attach.drop_forwarded,
+                domains: domains.clone(),
+                observing: matches!(file.mode, ModeWord::Observe),
             },
             accounts,
             domains,
@@ -218,6 +231,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_meant_is_refused() {
+        let many: Vec<String> = (0..17).map(|number| format!("{number}.example.org")).collect();
         for (from, to, says) in [
             ("enforce", "audit", "audit"),
             ("\"acme.snowflakecomputing.com\"", "", "guard.accounts is empty"),
@@ -229,6 +243,12 @@ mod tests {
             ("\n[guard]", "\n[workload]\nworkers = [\"/x\", \"x\"]\n[guard]", "workload.workers"),
             ("\n[guard]", "\n[trust]\nrunner_env_files = [\".env\"]\n[guard]", "trust.runner_env_files"),
             ("[guard]\n", "[guard]\nrefresh_seconds = 0\n", "refresh_seconds"),
+            (
+                "[guard]\n",
+                &format!("[guard]\ndomains = [\"{}.com\"]\n", "a".repeat(60)),
+                "longer than 63 bytes",
+            ),
+            ("[guard]\n", &format!("[guard]\ndomains = {:?}\n", many), "at most 16"),
             ("[guard]\n", "[identity.github]\nissuer = \"http://x\"\n[guard]\n", "https"),
         ] {
             let text = error(&LEAST.replace(from, to));

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use model::HostName;
+
 /// Where to attach, where to pin, where to listen, and what to do about packets that pass through.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
@@ -15,4 +17,10 @@ pub struct Config {
     /// Whether packets that this host only forwards are dropped where they go to a guarded address. They belong to no
     /// cgroup, so this is for all of them.
     pub drop_forwarded: bool,
+    /// The guarded domains: who asks for a name in them at an address that is not guarded is stopped and reported. At
+    /// most [`DOMAINS_MAX`](crate::DOMAINS_MAX), of at most [`DOMAIN_BYTES_MAX`](crate::DOMAIN_BYTES_MAX) bytes each.
+    pub domains: Vec<HostName>,
+    /// Connections that are older than the guard, and those to a guarded name at an address that is not guarded, are
+    /// reported and let be. Everything else is as without.
+    pub observing: bool,
 }

@@ -6,7 +6,9 @@ use std::{
     path::PathBuf,
 };
 
+use agent_common::DOMAIN_BYTES_MAX;
 use aya::{EbpfError, maps::MapError, programs::ProgramError};
+use model::HostName;
 
 use crate::{nft::NftError, preflight::Check};
 
@@ -98,6 +100,17 @@ pub enum Error {
         table: String,
         /// What `nft` said.
         source: NftError,
+    },
+    /// A domain that is too long to be watched for.
+    #[error("the domain {0} is too long to be watched for: at most {DOMAIN_BYTES_MAX} bytes")]
+    LongDomain(HostName),
+    /// More domains than can be watched for.
+    #[error("{given} domains are too many to watch for: at most {max}")]
+    TooManyDomains {
+        /// How many there were.
+        given: usize,
+        /// How many there may be.
+        max: usize,
     },
     /// What the programs say at once cannot be read.
     #[error("cannot read the kernel programs' events: {0}")]

@@ -32,7 +32,7 @@ impl Guarded {
             return Err(Error::TooMany { given: addrs.len(), max: GUARDED_MAX });
         }
         let wanted = addrs.iter().map(|ip| ip.to_canonical()).collect::<BTreeSet<_>>();
-        if let Some(&ip) = wanted.iter().find(|ip| !is_elsewhere(ip)) {
+        if let Some(&ip) = wanted.iter().find(|ip| !is_guardable(**ip)) {
             return Err(Error::Unguardable(ip));
         }
         let present = self.list()?.into_iter().collect::<BTreeSet<_>>();
@@ -58,9 +58,10 @@ impl Guarded {
     }
 }
 
-/// Whether a server on another host can have this address. Guarding loopback would cut the agent off from its own
-/// listeners.
-fn is_elsewhere(ip: &IpAddr) -> bool {
+/// Whether a server on another host can have this address, so that it can be guarded. Guarding loopback would cut the
+/// agent off from its own listeners.
+#[must_use]
+pub fn is_guardable(ip: IpAddr) -> bool {
     let broadcast = matches!(ip, IpAddr::V4(v4) if v4.is_broadcast());
     !(ip.is_loopback() || ip.is_unspecified() || ip.is_multicast() || broadcast)
 }
@@ -72,12 +73,12 @@ mod tests {
     #[test]
     fn only_an_address_of_another_host_can_be_guarded() {
         for text in ["203.0.113.10", "10.1.2.3", "169.254.1.1", "2001:db8::10", "fd00::1"] {
-            assert!(is_elsewhere(&text.parse().unwrap()), "{text}");
+            assert!(is_guardable(text.parse().unwrap()), "{text}");
         }
         for text in
             ["127.0.0.1", "127.8.9.1", "0.0.0.0", "224.0.0.1", "255.255.255.255", "::1", "::", "ff02::1"]
         {
-            assert!(!is_elsewhere(&text.parse().unwrap()), "{text}");
+            assert!(!is_guardable(text.parse().unwrap()), "{text}");
         }
     }
 }

@@ -2,18 +2,22 @@
 
 use std::{
     collections::BTreeSet,
+    io,
     net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    thread,
 };
 
 use agent_common::{Event, Outcome};
 use aya::{Ebpf, maps::Map};
+use tokio::sync::oneshot;
 
 use crate::{
     attach::Links,
     cgroup::{Cgroup, CgroupError},
     config::Config,
     counters::Counters,
+    destroy::{Cut, Older},
     dialer::{Dialer, Marker},
     error::Error,
     events::Events,
@@ -35,6 +39,8 @@ use crate::{
 pub struct Interception {
     attached: Attached,
     pins: Pins,
+    cgroup: Cgroup,
+    observing: bool,
 }
 
 /// The programs in their places, and their counterparts here.
@@ -69,7 +75,7 @@ impl Interception {
         let (cgroup, own) = cgroups(cfg)?;
         let pins = Pins::open(&cfg.pins)?;
         match Attached::new(cfg, &pins, &cgroup, own.as_ref()) {
-            Ok(attached) => Ok(Self { attached, pins }),
+            Ok(attached) => Ok(Self { attached, pins, cgroup, observing: cfg.observing }),
             Err(error) => {
                 pins.abandon();
                 Err(error)
@@ -91,6 +97,23 @@ impl Interception {
         self.forward().replace(&guarded.list()?.into_iter().collect());
         drop(guarded);
         self.pins.remove_other_layouts()
+    }
+
+    /// Finds the connections of covered processes to `addrs` that go past the agent, because they were opened before the
+    /// address was guarded, in every network namespace; and destroys them, unless the agent only observes. To be called
+    /// after [`guard`](Self::guard), in the agent's own namespace. Goes through all of `/proc`.
+    ///
+    /// # Errors
+    /// When no thread can be started for it. What goes wrong in one namespace is in the answer.
+    pub async fn cut_older(&self, addrs: &BTreeSet<IpAddr>) -> io::Result<Older> {
+        let cut = Cut { addrs: addrs.clone(), cgroup: self.cgroup.try_clone()?, destroys: !self.observing };
+        let (answer, answered) = oneshot::channel();
+        // A thread of its own, which ends in whichever namespace it was last.
+        thread::Builder::new().name("older".to_owned()).spawn(move || {
+            // Whoever asked may have given up.
+            let _gone = answer.send(cut.run());
+        })?;
+        answered.await.map_err(io::Error::other)
     }
 
     /// The next connection that was caught, in whichever network namespace. One that reached the listener without having been redirected is closed,
@@ -167,7 +190,7 @@ impl Interception {
     /// # Errors
     /// When a pin cannot be removed; what it held may still be attached. When the table cannot be.
     pub fn detach(self) -> Result<(), Error> {
-        let Self { attached: Attached { listeners, links, forward, .. }, pins } = self;
+        let Self { attached: Attached { listeners, links, forward, .. }, pins, .. } = self;
         pins.remove()?;
         // The programs go with the last descriptors of their links, and only then the listeners: a connect in between
         // is caught and closed.
@@ -180,7 +203,7 @@ impl Interception {
 impl Attached {
     /// Loads, listens, and only then attaches.
     fn new(cfg: &Config, pins: &Pins, cgroup: &Cgroup, own: Option<&Cgroup>) -> Result<Self, Error> {
-        let mut object = object::load(pins)?;
+        let mut object = object::load(cfg, pins)?;
         let log = KernelLog::start(&mut object)?;
         let marker = Marker::new(take(&mut object, object::MARKS)?)?;
         let (registry, accepted) =

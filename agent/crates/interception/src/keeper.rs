@@ -179,7 +179,7 @@ impl Keeper {
     fn try_open(&self, path: &Path, wanted: Option<u64>) -> Result<bool, Error> {
         let file = match OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path) {
             Ok(file) => file,
-            Err(error) if is_gone(&error) => return Ok(false),
+            Err(error) if namespaces::is_gone(&error) => return Ok(false),
             Err(error) => return Err(Error::Namespaces(error)),
         };
         let inode = file.metadata().map_err(Error::Namespaces)?.ino();
@@ -206,9 +206,4 @@ impl Keeper {
         tracing::debug!(netns_cookie = cookie, inode, "listening in a network namespace");
         Ok(true)
     }
-}
-
-/// What open(2) says of a process or a path that has ended.
-fn is_gone(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::ESRCH)
 }

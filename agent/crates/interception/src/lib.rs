@@ -9,12 +9,14 @@
 //! into the socket, and points the socket at a listener of the agent in the same network namespace. The agent accepts,
 //! reads that record from the accepted socket, and has an [`Intercepted`]. Its own way out is a [`Dialer`], whose
 //! sockets carry a mark that nothing else on the host can set, short of its root. Everything else to a guarded address
-//! is refused, also while no agent runs: programs and maps are pinned and outlive it.
+//! is refused, also while no agent runs: programs and maps are pinned and outlive it. What was connected before its
+//! address was guarded is found and destroyed.
 
 mod attach;
 mod cgroup;
 mod config;
 mod counters;
+mod destroy;
 mod dialer;
 mod error;
 mod events;
@@ -33,14 +35,16 @@ mod object;
 mod pins;
 mod preflight;
 mod rivals;
+mod sock_diag;
 mod sys;
 
-pub use agent_common::{Event, EventKind, Outcome};
+pub use agent_common::{DOMAIN_BYTES_MAX, DOMAINS_MAX, Event, EventKind, NAME_BYTES, Outcome};
 pub use config::Config;
+pub use destroy::{Older, OlderConnection};
 pub use dialer::Dialer;
 pub use error::{Error, MapFault};
 pub use forward::dropped_of as forwarded_dropped;
-pub use guarded::GUARDED_MAX;
+pub use guarded::{GUARDED_MAX, is_guardable};
 pub use intercepted::Intercepted;
 pub use interception::Interception;
 pub use listeners::NamespaceListener;

@@ -56,6 +56,11 @@ pub(crate) fn of_threads() -> BTreeSet<u64> {
     threads.filter_map(|thread| inode(&thread.join("ns/net"))).collect()
 }
 
+/// What open(2) says of a process or a path that has ended.
+pub(crate) fn is_gone(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::ESRCH)
+}
+
 fn add_processes(found: &mut Found, pids: impl Iterator<Item = u32>) {
     for path in pids.map(of_process) {
         if let Some(inode) = inode(&path) {

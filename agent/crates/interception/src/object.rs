@@ -3,7 +3,8 @@
 use std::{io, path::Path};
 
 use agent_common::{
-    Address, FLOWS_MAX, Flow, GUARDED_ADDRESSES_MAX, LISTENERS_MAX, Listener, Mark, Origin, Outcome, Present,
+    Address, DOMAINS_MAX, Domain, FLOWS_MAX, Flow, GUARDED_ADDRESSES_MAX, LISTENERS_MAX, Listener, Mark,
+    Origin, Outcome, Present,
 };
 use aya::{
     Ebpf, EbpfLoader, include_bytes_aligned,
@@ -12,7 +13,7 @@ use aya::{
     util::KernelVersion,
 };
 
-use crate::{error::Error, hook::Hook, pins::Pins};
+use crate::{config::Config, error::Error, hook::Hook, pins::Pins};
 
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/snowfence.bpf.o"));
 
@@ -79,10 +80,14 @@ fn unreadable(path: &Path, source: io::Error) -> Error {
 }
 
 /// Creates the maps, or opens the pinned ones, and gives the programs to the verifier. Nothing is attached yet.
-pub(crate) fn load(pins: &Pins) -> Result<Ebpf, Error> {
+pub(crate) fn load(cfg: &Config, pins: &Pins) -> Result<Ebpf, Error> {
+    let domains = domains(cfg)?;
+    let observing = u32::from(cfg.observing);
     let has_set_retval = u32::from(KernelVersion::current().is_ok_and(|found| found >= SET_RETVAL_SINCE));
     let mut loader = EbpfLoader::new();
     loader.override_global("HAS_SET_RETVAL", &has_set_retval, true);
+    loader.override_global("OBSERVING", &observing, true);
+    loader.override_global("DOMAINS", &domains[..], true);
     for shape in &SHAPES {
         let path = pins.path(shape.name);
         shape.check(&path)?;
@@ -93,6 +98,18 @@ pub(crate) fn load(pins: &Pins) -> Result<Ebpf, Error> {
         verify(&mut object, hook)?;
     }
     Ok(object)
+}
+
+/// What the tripwire looks for.
+fn domains(cfg: &Config) -> Result<[Domain; DOMAINS_MAX], Error> {
+    let mut domains = [Domain::NONE; DOMAINS_MAX];
+    if cfg.domains.len() > DOMAINS_MAX {
+        return Err(Error::TooManyDomains { given: cfg.domains.len(), max: DOMAINS_MAX });
+    }
+    for (place, name) in domains.iter_mut().zip(&cfg.domains) {
+        *place = Domain::new(name.as_str()).ok_or_else(|| Error::LongDomain(name.clone()))?;
+    }
+    Ok(domains)
 }
 
 fn verify(object: &mut Ebpf, hook: Hook) -> Result<(), Error> {

@@ -259,6 +259,8 @@ mod tests {
             pins: "/proc/snowfence".into(),
             port: 0,
             drop_forwarded: true,
+            domains: Vec::new(),
+            observing: false,
         };
         let checks = preflight(&cfg);
         let names: Vec<_> = checks.iter().map(|check| check.name).collect();

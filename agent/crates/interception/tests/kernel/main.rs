@@ -16,10 +16,12 @@ mod exhausted;
 mod forwarded;
 mod handed;
 mod namespaces;
+mod older;
 mod programs;
 mod protocols;
 mod restart;
 mod rings;
+mod tripwire;
 mod ways;
 mod world;
 

@@ -136,6 +136,68 @@ def hold(host, port):
     return f"got={sock.recv(64).decode().strip()}"
 
 
+def hold_silent(host, port):
+    """Says nothing and waits for an answer, as a program does whose statement takes long."""
+    sock = stream(host, port)
+    print(told(sock), flush=True)
+    sock.settimeout(30)
+    return f"got={sock.recv(64).decode().strip()}"
+
+
+def client_hello(name, *how):
+    """RFC 8446 4.1.2. With `long`, other extensions come first, a post-quantum key share among them."""
+    name = name.encode()
+    server_name = struct.pack("!HHHBH", 0, len(name) + 5, len(name) + 3, 0, len(name)) + name
+    others = [struct.pack("!HH", kind, 4) + bytes(4) for kind in range(100, 120)]
+    others.append(struct.pack("!HH", 51, 1300) + bytes(1300))
+    extensions = b"".join([*others, server_name] if "long" in how else [server_name, others[0]])
+    if "nameless" in how:
+        extensions = others[0]
+    body = b"\x03\x03" + bytes(32) + b"\x20" + bytes(32) + struct.pack("!H", 32) + bytes(32) + b"\x01\x00"
+    body += struct.pack("!H", len(extensions)) + extensions
+    handshake = b"\x01" + len(body).to_bytes(3, "big") + body
+    return b"\x16\x03\x01" + struct.pack("!H", len(handshake)) + handshake
+
+
+def hello(host, port, name, *how):
+    """Greets as a TLS client does, and says whether the server heard it."""
+    sock = stream(host, port)
+    got = told(sock)
+    greeting = client_hello(name, *how)
+    parts = [greeting[:50], greeting[50:]] if "split" in how else [greeting]
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    for part in parts:
+        sock.sendall(part)
+        time.sleep(0.05)
+    print("greeted", flush=True)
+    heard = b""
+    while len(heard) < len(greeting):
+        more = sock.recv(65536)
+        if not more:
+            return f"{got} closed"
+        heard += more
+    return f"{got} heard"
+
+
+def hello_again(host, port, name):
+    """Until somebody answers, as a driver does whose connection was aborted."""
+    errors = []
+    for _ in range(5):
+        try:
+            sock = stream(host, port)
+            got = told(sock)
+            if "AGENT" in got:
+                return f"errors={','.join(errors)} {got}"
+            sock.settimeout(30)
+            sock.sendall(client_hello(name))
+            print("greeted", flush=True)
+            sock.recv(65536)
+            return f"errors={','.join(errors)} heard"
+        except OSError as error:
+            errors.append(errno.errorcode.get(error.errno, str(error)))
+    return f"errors={','.join(errors)}"
+
+
 def datagram(host, port):
     socket.socket(family(host), socket.SOCK_DGRAM).sendto(b"hello", (host, int(port)))
     return "sent"

@@ -25,6 +25,7 @@ use std::{
 
 use aya::programs::links::{FdLink, PinnedLink};
 use interception::Config;
+use model::HostName;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use tempfile::TempDir;
 use tokio::{
@@ -113,7 +114,7 @@ impl World {
 
     /// Attach to this world's jobs, pin in this world's folder.
     pub(crate) fn config(&self, port: u16) -> Config {
-        Config { cgroup: Some(self.cgroup.clone()), pins: self.pins(), port, drop_forwarded: true }
+        config(self.cgroup.clone(), self.pins(), port)
     }
 
     pub(crate) fn pins(&self) -> PathBuf {
@@ -213,6 +214,12 @@ impl World {
     }
 }
 
+/// What an agent of these tests is told.
+pub(crate) fn config(cgroup: PathBuf, pins: PathBuf, port: u16) -> Config {
+    let domains = vec![HostName::parse("snowflakecomputing.com").unwrap()];
+    Config { cgroup: Some(cgroup), pins, port, drop_forwarded: true, domains, observing: false }
+}
+
 impl Drop for World {
     fn drop(&mut self) {
         // Nothing here may panic: a failed test is unwinding.
@@ -241,9 +248,14 @@ impl Sibling {
         &self.0
     }
 
+    /// Starts a client in this cgroup.
+    pub(crate) fn start(&self, line: &str) -> Client {
+        Client::start(&self.0, &[], line)
+    }
+
     /// Runs a client in this cgroup.
     pub(crate) async fn client(&self, line: &str) -> String {
-        Client::start(&self.0, &[], line).last_line().await
+        self.start(line).last_line().await
     }
 }
 
