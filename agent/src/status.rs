@@ -1,13 +1,16 @@
 //! What the agent says of itself.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{net::IpAddr, path::PathBuf, sync::Arc};
 
 use interception::Interception;
-use model::Mode;
+use model::{HostName, Mode};
 use proxy::Corridor;
 use serde::{Deserialize, Serialize};
 
-use crate::{config::Config, guarded::Guarded};
+use crate::{
+    config::Config,
+    guarded::{Doubt, Guarded},
+};
 
 /// The answer to `snowfence status`.
 #[derive(Debug, Serialize, Deserialize)]
@@ -23,6 +26,10 @@ pub(crate) struct Status {
     /// Where the agent listens, by network namespace.
     pub(crate) listeners: Vec<Listener>,
     pub(crate) guarded: Vec<Host>,
+    /// Addresses that are guarded because somebody used them and they proved to be Snowflake's, though no name leads there.
+    pub(crate) learned: Vec<Learned>,
+    /// Addresses that are not guarded because they did not prove to be Snowflake's.
+    pub(crate) unproved: Vec<Unproved>,
     /// Packets to guarded addresses that others sent through this host and that were dropped; absent where none are.
     pub(crate) forwarded_dropped: Option<u64>,
     pub(crate) sessions: usize,
@@ -38,6 +45,24 @@ pub(crate) struct Status {
 pub(crate) struct Host {
     pub(crate) host: String,
     pub(crate) addresses: Vec<String>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Learned {
+    pub(crate) address: String,
+    /// The host that it proved to be.
+    pub(crate) host: String,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Unproved {
+    pub(crate) address: String,
+    /// The host that it is said to be.
+    pub(crate) host: String,
+    /// What it answered when it was asked.
+    pub(crate) reason: String,
+    /// How long ago that was.
+    pub(crate) asked_seconds_ago: u64,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -132,15 +157,9 @@ impl Reporter {
             pins: self.config.interception.pins.clone(),
             port: self.interception.port(),
             listeners: self.interception.listeners().iter().map(listener).collect(),
-            guarded: self
-                .guarded
-                .table()
-                .into_iter()
-                .map(|(host, addresses)| Host {
-                    host: host.to_string(),
-                    addresses: addresses.iter().map(ToString::to_string).collect(),
-                })
-                .collect(),
+            guarded: self.guarded.table().into_iter().map(host).collect(),
+            learned: self.guarded.learned().into_iter().map(learned).collect(),
+            unproved: self.guarded.doubted().into_iter().map(unproved).collect(),
             forwarded_dropped,
             sessions: self.corridor.session_count(),
             rules: self.rules,
@@ -152,6 +171,23 @@ impl Reporter {
             warnings,
         };
         serde_json::to_string(&status).unwrap_or_default()
+    }
+}
+
+fn host((host, addresses): (HostName, Vec<IpAddr>)) -> Host {
+    Host { host: host.to_string(), addresses: addresses.iter().map(ToString::to_string).collect() }
+}
+
+fn learned((address, host): (IpAddr, HostName)) -> Learned {
+    Learned { address: address.to_string(), host: host.to_string() }
+}
+
+fn unproved((address, doubt): (IpAddr, Doubt)) -> Unproved {
+    Unproved {
+        address: address.to_string(),
+        host: doubt.host.to_string(),
+        reason: doubt.reason,
+        asked_seconds_ago: doubt.asked.elapsed().as_secs(),
     }
 }
 

@@ -19,7 +19,7 @@ use tls::{Authority, Originator, Terminator};
 use tokio::net::{TcpStream, UnixListener};
 use workload::{GithubConfig, RequestHost, Workload};
 
-use crate::{config::Config, control, guarded::Guarded};
+use crate::{config::Config, control, guarded::Guarded, probe::Prober};
 
 /// How long one address of a host may take to answer.
 const DIAL_WAIT_MAX: Duration = Duration::from_secs(5);
@@ -39,6 +39,7 @@ pub(crate) struct Built {
     pub(crate) corridor: Arc<Corridor>,
     pub(crate) journal: audit::Journal,
     pub(crate) guarded: Arc<Guarded>,
+    pub(crate) prober: Prober,
     pub(crate) control: UnixListener,
     /// How many rules there are.
     pub(crate) rules: usize,
@@ -60,10 +61,8 @@ pub(crate) async fn build(config: &Config) -> Result<Built> {
     let domains = config.domains.clone();
     let terminator =
         Terminator::new(authority, move |name| domains.iter().any(|domain| name.is_within(domain)))?;
-    let mut guarded = Guarded::resolve(&config.accounts).await?;
+    let guarded = Arc::new(addresses(config, originator.clone()).await?);
     guarded.keep(&interception::inspect(&config.interception.pins)?.guarded);
-    let guarded = Arc::new(guarded);
-    probe(config, &guarded, &originator).await?;
 
     let control = control::open(&config.control_socket())?;
     let journal = journal(config)?;
@@ -76,6 +75,7 @@ pub(crate) async fn build(config: &Config) -> Result<Built> {
         }
     };
     let dial = Arc::new(GuardedDial { guarded: guarded.clone(), dialer: interception.dialer() });
+    let prober = Prober::new(interception.dialer(), originator.clone());
     let corridor = Corridor::new(Parts {
         mode: config.mode,
         accounts: config.accounts.iter().map(|host| (host.clone(), account_of(host))).collect(),
@@ -86,7 +86,7 @@ pub(crate) async fn build(config: &Config) -> Result<Built> {
         policies,
         journal: journal.clone(),
     });
-    Ok(Built { interception, corridor: Arc::new(corridor), journal, guarded, control, rules })
+    Ok(Built { interception, corridor: Arc::new(corridor), journal, guarded, prober, control, rules })
 }
 
 async fn intercept(config: &Config, guarded: &Guarded) -> Result<Interception, interception::Error> {
@@ -176,27 +176,12 @@ fn journal(config: &Config) -> Result<audit::Journal> {
         .with_context(|| format!("the record in {} cannot be opened", dir.display()))
 }
 
-/// Connects once to each guarded host and verifies its certificate, so that a host that cannot be reached, or is not
-/// who it should be, is found now and not by the first job.
-async fn probe(config: &Config, guarded: &Guarded, originator: &Originator) -> Result<()> {
-    for host in &config.accounts {
-        let at = || format!("{host} (guard.accounts) cannot be guarded");
-        probe_host(config, host, guarded, originator).await.with_context(at)?;
-    }
-    Ok(())
-}
-
-/// Connects once to a guarded host, past programs that an earlier agent may have left attached.
-pub(crate) async fn probe_host(
-    config: &Config,
-    host: &HostName,
-    guarded: &Guarded,
-    originator: &Originator,
-) -> Result<()> {
+/// The addresses of every account, each of which has proved to be the account's, asked past programs that an earlier agent
+/// may have left attached. So a host that cannot be reached, or is not who it should be, is found now and not by the
+/// first job.
+pub(crate) async fn addresses(config: &Config, originator: Arc<Originator>) -> Result<Guarded> {
     let dialer = Dialer::before_start(&config.interception)?;
-    let stream = dial(&dialer, &guarded.of(host), 443).await?;
-    originator.handshake(stream, host).await?;
-    Ok(())
+    Guarded::resolve(&config.accounts, &Prober::new(dialer, originator)).await
 }
 
 /// Dials a guarded host at the addresses that the agent learned for it.

@@ -3,6 +3,7 @@
 use std::{path::Path, sync::Arc, time::SystemTime};
 
 use anyhow::{Context, Result};
+use interception::Dialer;
 use model::HostName;
 use serde::Serialize;
 use tls::Originator;
@@ -12,6 +13,7 @@ use crate::{
     config::Config,
     guarded::Guarded,
     output::{Output, counted},
+    probe::Prober,
     wire,
 };
 
@@ -117,7 +119,7 @@ async fn network(config: &Config) -> Vec<Finding> {
     for host in &config.accounts {
         let what = format!("upstream {host}");
         let fix = "check DNS, the route and any proxy between this host and Snowflake";
-        findings.push(match upstream(config, host, &originator).await {
+        findings.push(match upstream(config, host, originator.clone()).await {
             Ok(addresses) => good(what, format!("reached and verified at {addresses}")),
             Err(error) => bad(what, format!("{error:#}"), fix),
         });
@@ -136,9 +138,9 @@ async fn network(config: &Config) -> Vec<Finding> {
     findings
 }
 
-async fn upstream(config: &Config, host: &HostName, originator: &Originator) -> Result<String> {
-    let guarded = Guarded::resolve(std::slice::from_ref(host)).await?;
-    wire::probe_host(config, host, &guarded, originator).await?;
+async fn upstream(config: &Config, host: &HostName, originator: Arc<Originator>) -> Result<String> {
+    let dialer = Dialer::before_start(&config.interception)?;
+    let guarded = Guarded::resolve(std::slice::from_ref(host), &Prober::new(dialer, originator)).await?;
     let addresses: Vec<String> = guarded.of(host).iter().map(ToString::to_string).collect();
     Ok(addresses.join(", "))
 }

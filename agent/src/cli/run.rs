@@ -20,7 +20,7 @@ use tokio::{
     signal::unix::{SignalKind, signal},
     sync::Semaphore,
     task::JoinHandle,
-    time::{Instant, MissedTickBehavior, interval_at, timeout},
+    time::timeout,
 };
 use tracing::{error, info, warn};
 
@@ -28,7 +28,7 @@ use super::{Failure, Outcome};
 use crate::{
     config::Config,
     control,
-    guarded::Guarded,
+    learn::Watch,
     status::Reporter,
     telemetry,
     wire::{self, Built},
@@ -76,7 +76,7 @@ fn raise_descriptors() {
 }
 
 async fn guard(config: &Config, built: Built) -> Result<()> {
-    let Built { interception, corridor, journal, guarded, control, rules } = built;
+    let Built { interception, corridor, journal, guarded, prober, control, rules } = built;
     let interception = Arc::new(interception);
     let reporter = Reporter::new(
         config,
@@ -87,7 +87,10 @@ async fn guard(config: &Config, built: Built) -> Result<()> {
         guarded.clone(),
     );
     let control = control::serve(control, Arc::new(move || reporter.json()));
-    let refresh = tokio::spawn(keep_guarding(config.refresh, guarded, interception.clone()));
+    let watch = Arc::new(Watch::new(config, guarded, prober, interception.clone()));
+    watch.begin().await;
+    let keeping = tokio::spawn(watch.clone().keep());
+    let learning = tokio::spawn(watch.learn());
 
     let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be caught")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be caught")?;
@@ -103,7 +106,7 @@ async fn guard(config: &Config, built: Built) -> Result<()> {
         }
     };
     info!(reason, "stopping; guarded connections are refused from now on");
-    close(interception, [control, refresh]).await;
+    close(interception, [control, keeping, learning]).await;
     notify(&[sd_notify::NotifyState::Stopping]);
     corridor.stop();
     drain(&places).await;
@@ -136,7 +139,7 @@ async fn accept(
 
 /// Closes the listeners, so that who comes now is refused by the kernel at once instead of waiting for an agent that is
 /// about to end. They are closed with the last task that holds them.
-async fn close(interception: Arc<interception::Interception>, holders: [JoinHandle<()>; 2]) {
+async fn close(interception: Arc<interception::Interception>, holders: [JoinHandle<()>; 3]) {
     for holder in holders {
         holder.abort();
         if let Err(error) = holder.await
@@ -154,25 +157,6 @@ async fn drain(places: &Semaphore) {
     if timeout(DRAIN_WAIT_MAX, places.acquire_many(all)).await.is_err() {
         let open = CONNECTIONS_MAX - places.available_permits();
         warn!(open, "connections were still open when the agent stopped");
-    }
-}
-
-/// Keeps the kernel's set of guarded addresses true.
-async fn keep_guarding(
-    every: Duration,
-    guarded: Arc<Guarded>,
-    interception: Arc<interception::Interception>,
-) {
-    let mut ticks = interval_at(Instant::now() + every, every);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        for (host, error) in guarded.refresh().await {
-            warn!(%host, %error, "addresses cannot be asked for; those known stay guarded");
-        }
-        if let Err(error) = interception.guard(&guarded.addresses()) {
-            error!(%error, "new addresses cannot be guarded; those known stay guarded");
-        }
     }
 }
 

@@ -10,7 +10,7 @@ use crate::{
     config::Config,
     control,
     output::{Output, counted},
-    status::Status,
+    status::{Status, Unproved},
 };
 
 /// What is in the kernel while no agent runs.
@@ -75,6 +75,13 @@ fn up(status: &Status) -> String {
     }
     for host in &status.guarded {
         line("guards", format!("{} at {}", host.host, host.addresses.join(", ")));
+    }
+    for learned in &status.learned {
+        line("guards", format!("{} at {}, which no name leads to", learned.host, learned.address));
+    }
+    for unproved in &status.unproved {
+        let Unproved { address, host, reason, asked_seconds_ago } = unproved;
+        line("unproved", format!("{address} for {host}: {reason} (asked {asked_seconds_ago} s ago)"));
     }
     line("policy", counted(status.rules, "rule", "rules"));
     line("sessions", status.sessions.to_string());
