@@ -2,11 +2,14 @@
 
 use std::fmt;
 
+use http::{Method, Uri};
 use model::ResultSet;
+use uuid::Uuid;
 
 use crate::{
     envelope::Envelope,
     error::DecodeError,
+    exchange::{Exchange, classify},
     failure::QueryFailure,
     json::{JsonError, Object},
     names::SessionNames,
@@ -67,6 +70,18 @@ pub struct Running {
 }
 
 impl Running {
+    /// The ids by which a client will ask for the result: the one it is told, and the one in the path it is told.
+    ///
+    /// # Errors
+    /// When there is none, or one leads elsewhere than to a result on the same host.
+    pub fn ids(&self) -> Result<Vec<Uuid>, DecodeError> {
+        let named = self.query_id.as_deref().map(|id| Uuid::try_parse(id).map_err(|_| wrong_id("queryId")));
+        let ids = named.into_iter().chain(self.result_url.as_deref().map(id_in_path));
+        let mut ids = ids.collect::<Result<Vec<_>, _>>()?;
+        ids.dedup();
+        if ids.is_empty() { Err(DecodeError::Missing { key: "queryId" }) } else { Ok(ids) }
+    }
+
     /// The reply as it came.
     #[must_use]
     pub fn into_body(self) -> Vec<u8> {
@@ -85,6 +100,18 @@ impl QueryReply {
             String::from_utf8(body).map_err(|e| JsonError::NotUtf8 { at: e.utf8_error().valid_up_to() })?;
         let with_body = read(&body)?;
         Ok(with_body(body))
+    }
+}
+
+fn wrong_id(key: &str) -> DecodeError {
+    DecodeError::wrong_type(key, "the id of a statement")
+}
+
+fn id_in_path(url: &str) -> Result<Uuid, DecodeError> {
+    let uri: Uri = url.parse().map_err(|_| wrong_id("getResultUrl"))?;
+    match classify(&Method::GET, &uri) {
+        Exchange::Result { query_id } if uri.authority().is_none() => Ok(query_id),
+        _ => Err(wrong_id("getResultUrl")),
     }
 }
 

@@ -121,6 +121,31 @@ fn running_statements_are_told_from_done_ones() {
 }
 
 #[test]
+fn a_running_statement_says_by_which_ids_it_will_be_asked_for() {
+    let ids = |data: &str| {
+        let body = format!(r#"{{"code":"333333","data":{{{data}}},"success":true}}"#);
+        let Ok(QueryReply::Running(running)) = QueryReply::decode(body.into()) else { panic!("{data}") };
+        running.ids().map(|ids| ids.iter().map(ToString::to_string).collect::<Vec<_>>())
+    };
+    const A: &str = "01bd42cc-a95c-4499-9444-1481d21ca810";
+    const B: &str = "01bd42cc-a95c-4499-9444-1481d21ca811";
+    let url = |id: &str| format!(r#""getResultUrl":"/queries/{id}/result""#);
+    assert_eq!(ids(&format!(r#""queryId":"{A}",{}"#, url(A))).unwrap(), [A]);
+    assert_eq!(ids(&format!(r#""queryId":"{A}",{}"#, url(B))).unwrap(), [A, B]);
+    assert_eq!(ids(&url(B)).unwrap(), [B]);
+    assert_eq!(ids(&format!(r#""queryId":"{A}""#)).unwrap(), [A]);
+    for elsewhere in [
+        String::new(),
+        r#""queryId":"01b""#.to_owned(),
+        format!(r#""getResultUrl":"https://elsewhere.example/queries/{A}/result""#),
+        format!(r#""getResultUrl":"/queries/{A}/rows""#),
+        r#""getResultUrl":"/monitoring""#.to_owned(),
+    ] {
+        assert!(ids(&elsewhere).is_err(), "{elsewhere}");
+    }
+}
+
+#[test]
 fn a_failure_is_read_and_can_be_retold() {
     let body = r#"{"data":{"internalError":false,"errorCode":"100038","age":0,"sqlState":"22018","queryId":"01b",
         "line":-1,"pos":-1,"type":"EXECUTION","hint":"canary"},
