@@ -11,7 +11,7 @@ use model::{Mode, QueryId, SessionId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 pub use asked::{Decision, Login, RefusedConnection, RefusedRequest, Statement, TableUse, Verdict};
-pub use outcome::{Answered, Closing, Failed, LoggedIn, Lost, MaskedColumn, Outcome, Withheld};
+pub use outcome::{Answered, Closing, Failed, LoggedIn, Lost, MaskedColumn, Outcome, Reading, Withheld};
 pub use who::{Assurance, Parent, Process, Who};
 
 use crate::wire;
@@ -55,6 +55,8 @@ pub enum Event {
     Statement(Box<Statement>),
     /// An intent came to its end.
     Outcome(Closing),
+    /// A result was read once more after its statement had come to its end.
+    Reading(Box<Reading>),
     /// A session is over.
     SessionEnd(SessionEnd),
     /// Bytes that a crash left at the end of the record were moved to a file of their own.
@@ -166,6 +168,7 @@ from! {
     Event::RefusedConnection(RefusedConnection) = Box::new;
     Event::RefusedRequest(RefusedRequest) = Box::new;
     Event::Statement(Statement) = Box::new;
+    Event::Reading(Reading) = Box::new;
     Event::SessionEnd(SessionEnd) = |part| part;
     Intent::Login(Login) = Box::new;
     Intent::Statement(Statement) = Box::new;

@@ -118,6 +118,18 @@ pub struct StatementDetail {
     pub statement: Statement,
     /// What came of it; `None` while it is under way, and when it was not permitted.
     pub outcome: Option<Outcome>,
+    /// What later readings of its result were given, in order.
+    pub readings: Vec<ReadingDetail>,
+}
+
+/// A further reading of a statement's result.
+#[derive(Debug, Serialize)]
+pub struct ReadingDetail {
+    /// When.
+    #[serde(with = "wire::timestamp")]
+    pub time: Timestamp,
+    /// What the reader was given.
+    pub outcome: Outcome,
 }
 
 /// Hands every whole entry to `each`, in order, and says where the record stops being what was written.
@@ -192,6 +204,7 @@ fn session_of(event: &Event) -> Option<SessionId> {
         Event::Login(login) => Some(login.session),
         Event::Statement(statement) => Some(statement.session),
         Event::Outcome(closing) => Some(closing.session),
+        Event::Reading(reading) => Some(reading.session),
         Event::SessionEnd(end) => Some(end.session),
         Event::Start(_)
         | Event::Stop(_)
@@ -236,17 +249,20 @@ impl SessionSummary {
             }
             Event::Outcome(closing) => {
                 self.ended |= closing.query == self.query && !matches!(closing.outcome, Outcome::LoggedIn(_));
-                match &closing.outcome {
-                    Outcome::Answered(answered) => {
-                        self.masked_cells += answered.masked.iter().map(|column| column.cells).sum::<u64>();
-                    }
-                    Outcome::Lost(_) => self.lost += 1,
-                    Outcome::LoggedIn(_) | Outcome::Failed(_) | Outcome::Withheld(_) => {}
-                }
+                self.masked_cells += masked_cells(&closing.outcome);
+                self.lost += u64::from(matches!(closing.outcome, Outcome::Lost(_)));
             }
+            Event::Reading(reading) => self.masked_cells += masked_cells(&reading.outcome),
             Event::SessionEnd(_) => self.ended = true,
             _ => {}
         }
+    }
+}
+
+fn masked_cells(outcome: &Outcome) -> u64 {
+    match outcome {
+        Outcome::Answered(answered) => answered.masked.iter().map(|column| column.cells).sum(),
+        _ => 0,
     }
 }
 
@@ -259,18 +275,27 @@ impl SessionDetail {
                 time: entry.time,
                 statement: *statement,
                 outcome: None,
+                readings: Vec::new(),
             }),
             Event::Outcome(closing) if closing.query == self.login.query => {
                 self.login_outcome = Some(closing.outcome);
             }
             Event::Outcome(closing) => {
-                let mut of = self.statements.iter_mut().rev();
-                if let Some(found) = of.find(|detail| detail.statement.query == closing.query) {
+                if let Some(found) = self.statement(closing.query) {
                     found.outcome = Some(closing.outcome);
+                }
+            }
+            Event::Reading(reading) => {
+                if let Some(found) = self.statement(reading.query) {
+                    found.readings.push(ReadingDetail { time: entry.time, outcome: reading.outcome });
                 }
             }
             Event::SessionEnd(end) => self.end = Some(end),
             _ => {}
         }
+    }
+
+    fn statement(&mut self, query: QueryId) -> Option<&mut StatementDetail> {
+        self.statements.iter_mut().rev().find(|detail| detail.statement.query == query)
     }
 }

@@ -5,7 +5,7 @@ mod support;
 
 use std::{fs, time::Duration};
 
-use audit::{Decision, Error, Event, Failed, Outcome, RefusedConnection, SessionEnd, read};
+use audit::{Decision, Error, Event, Failed, Outcome, Reading, RefusedConnection, SessionEnd, read};
 use model::{ConnectionId, Mode};
 use support::{answered, entries, logged_in, login, query_id, session_id, start, statement};
 use uuid::Uuid;
@@ -38,6 +38,26 @@ async fn a_session_reads_back_as_it_was_written() {
     assert_eq!((summary.statements, summary.permitted, summary.refused, summary.lost), (2, 1, 1, 0));
     assert_eq!((summary.masked_cells, summary.ended), (3, true));
     assert!(read::session(dir.path(), session_id(2)).unwrap().is_none());
+}
+
+#[tokio::test]
+async fn further_readings_of_a_result_stand_with_its_statement() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = start(dir.path()).unwrap();
+    journal.open(login(1, 10, Decision::Permitted)).await.unwrap().close(logged_in()).await.unwrap();
+    journal.open(statement(1, 11, Decision::Permitted)).await.unwrap().close(answered()).await.unwrap();
+    let connection = ConnectionId::new(Uuid::from_u128(98));
+    let gone = Failed { server_query: None, code: "000612".to_owned(), message: None };
+    for outcome in [Outcome::Answered(answered()), Outcome::Failed(gone)] {
+        let reading = Reading { session: session_id(1), query: query_id(11), connection, outcome };
+        journal.append(reading).await.unwrap();
+    }
+    let detail = read::session(dir.path(), session_id(1)).unwrap().unwrap();
+    let statement = &detail.statements[0];
+    assert_eq!(statement.outcome, Some(Outcome::Answered(answered())));
+    assert_eq!(statement.readings[0].outcome, Outcome::Answered(answered()));
+    assert!(matches!(statement.readings[1].outcome, Outcome::Failed(_)));
+    assert_eq!((detail.summary.masked_cells, detail.summary.statements), (6, 1));
 }
 
 #[tokio::test]

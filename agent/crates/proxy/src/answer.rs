@@ -5,7 +5,7 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use http_body_util::Full;
 
 /// An answer, complete before its first byte is sent.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Answer {
     status: StatusCode,
     headers: HeaderMap,
@@ -31,6 +31,11 @@ impl Answer {
     /// A refusal in the shape of the SQL API, whose failures are HTTP 422 (protocol part 3.3).
     pub(crate) fn unprocessable(body: Vec<u8>) -> Self {
         Self { status: StatusCode::UNPROCESSABLE_ENTITY, ..Self::json(body) }
+    }
+
+    /// How long its body is, in bytes.
+    pub(crate) fn len(&self) -> usize {
+        self.body.len()
     }
 
     /// A plain "there is no such thing", for what drivers ask over plain HTTP.

@@ -24,6 +24,8 @@ use crate::{
     limits::{EXCHANGE_CHARS_MAX, HEAD_WAIT_MAX, REQUEST_BYTES_MAX, STATEMENT_BYTES_MAX},
     login, plain, query, record,
     refusal::{Refusal, What},
+    results,
+    retries::Kept,
     session::{Session, Sessions},
     upstream::{Dial, Inbound, Upstream},
 };
@@ -56,6 +58,8 @@ pub struct Corridor {
     pub(crate) journal: audit::Journal,
     pub(crate) upstream: Upstream,
     pub(crate) sessions: Sessions,
+    /// Answers kept for retries.
+    pub(crate) kept: Kept,
     workload: workload::Workload,
     terminator: tls::Terminator,
     /// Whether the agent is about to end.
@@ -101,6 +105,7 @@ impl Corridor {
             journal: parts.journal,
             upstream: Upstream::new(parts.dial, parts.originator),
             sessions: Sessions::new(),
+            kept: Kept::default(),
             workload: parts.workload,
             terminator: parts.terminator,
             stopping: watch::Sender::new(false),
@@ -212,11 +217,14 @@ impl Corridor {
             Exchange::Query { request_id } => query::query(self, peer, &inbound, request_id, id).await,
             Exchange::Telemetry => housekeeping::telemetry(&inbound),
             Exchange::OcspCache => Ok(Answer::not_found()),
-            Exchange::Heartbeat => housekeeping::forward(self, peer, &inbound).await,
-            Exchange::Abort { .. } => housekeeping::abort(self, peer, &inbound).await,
+            Exchange::Heartbeat => housekeeping::forward(self, peer, &inbound, id).await,
+            Exchange::Abort { .. } => housekeeping::abort(self, peer, &inbound, id).await,
             Exchange::Renew => housekeeping::renew(self, peer, &inbound, id).await,
-            Exchange::Close => housekeeping::close(self, peer, &inbound).await,
-            Exchange::Result { .. } => Err(Refusal::UnjudgedExchange("a result that is fetched later")),
+            Exchange::Close => housekeeping::close(self, peer, &inbound, id).await,
+            Exchange::Result { query_id } => results::result(self, peer, &inbound, query_id).await,
+            Exchange::Monitoring { query_id } => {
+                results::monitoring(self, peer, &inbound, query_id, id).await
+            }
             Exchange::Unknown(unknown) => Err(Refusal::UnknownExchange(unknown)),
         };
         match answered {
@@ -234,6 +242,28 @@ impl Corridor {
         what: What,
         id: QueryId,
     ) -> Answer {
+        if let Err(error) = self.write_down(peer, inbound, &refusal, what, id).await {
+            warn!(connection = %peer.connection, %error, "a refused request could not be recorded");
+            return refusal.answer(what, id);
+        }
+        if self.mode == Mode::Observe && refusal.is_verdict() {
+            return match housekeeping::as_it_came(self, peer, inbound).await {
+                Ok(answer) => answer,
+                Err(refusal) => refusal.answer(what, id),
+            };
+        }
+        refusal.answer(what, id)
+    }
+
+    /// Records that a request is refused, or that it would be.
+    pub(crate) async fn write_down(
+        &self,
+        peer: &Peer,
+        inbound: &Inbound,
+        refusal: &Refusal,
+        what: What,
+        id: QueryId,
+    ) -> Result<u64, audit::Error> {
         let reason = refusal.sentence(what, id);
         let exchange = format!("{} {}", inbound.method, inbound.uri.path());
         warn!(connection = %peer.connection, pid = peer.process.pid, exchange, %refusal, "a request was refused");
@@ -248,17 +278,7 @@ impl Corridor {
             mode: self.mode,
             reason,
         };
-        if let Err(error) = self.journal.append(refused).await {
-            warn!(connection = %peer.connection, %error, "a refused request could not be recorded");
-            return refusal.answer(what, id);
-        }
-        if self.mode == Mode::Observe && refusal.is_verdict() {
-            return match housekeeping::as_it_came(self, peer, inbound).await {
-                Ok(answer) => answer,
-                Err(refusal) => refusal.answer(what, id),
-            };
-        }
-        refusal.answer(what, id)
+        self.journal.append(refused).await
     }
 
     /// The session of a token, if it is this job's.

@@ -2,7 +2,7 @@
 //! job, and go upstream as they came.
 
 use broker::Lease;
-use model::{QueryId, Secret};
+use model::{Mode, QueryId, Secret};
 use snowflake::{AbortRequest, RenewReply, RenewRequest, StatusReply, session_token, telemetry};
 
 use crate::{
@@ -19,28 +19,44 @@ pub(crate) fn telemetry(inbound: &Inbound) -> Result<Answer, Refusal> {
 }
 
 /// The abort of a statement. Snowflake itself sees to it that the statement is one of the session's.
-pub(crate) async fn abort(corridor: &Corridor, peer: &Peer, inbound: &Inbound) -> Result<Answer, Refusal> {
+pub(crate) async fn abort(
+    corridor: &Corridor,
+    peer: &Peer,
+    inbound: &Inbound,
+    id: QueryId,
+) -> Result<Answer, Refusal> {
     AbortRequest::decode(&inbound.json()?)?;
-    forward(corridor, peer, inbound).await
+    forward(corridor, peer, inbound, id).await
 }
 
 /// A heartbeat, or whatever else a session's own job may ask for as it is.
-pub(crate) async fn forward(corridor: &Corridor, peer: &Peer, inbound: &Inbound) -> Result<Answer, Refusal> {
+pub(crate) async fn forward(
+    corridor: &Corridor,
+    peer: &Peer,
+    inbound: &Inbound,
+    id: QueryId,
+) -> Result<Answer, Refusal> {
     let token = session_token(&inbound.headers)?.ok_or(Refusal::UnknownSession)?;
     corridor.session(peer, &token)?;
     let reply = corridor.upstream.keep(&lease(token), peer, inbound).await?;
-    status(&reply)
+    status(corridor, peer, inbound, id, &reply).await
 }
 
 /// The end of a session. It is written down whatever Snowflake answers.
-pub(crate) async fn close(corridor: &Corridor, peer: &Peer, inbound: &Inbound) -> Result<Answer, Refusal> {
+pub(crate) async fn close(
+    corridor: &Corridor,
+    peer: &Peer,
+    inbound: &Inbound,
+    id: QueryId,
+) -> Result<Answer, Refusal> {
     let token = session_token(&inbound.headers)?.ok_or(Refusal::UnknownSession)?;
     let session = corridor.session(peer, &token)?;
     let reply = corridor.upstream.keep(&lease(token), peer, inbound).await?;
     corridor.sessions.forget(session.id);
+    session.statements.lose_all("its session was closed before there was an outcome").await;
     let end = audit::SessionEnd { session: session.id, reason: "the client closed it".to_owned() };
     corridor.journal.append(end).await?;
-    status(&reply)
+    status(corridor, peer, inbound, id, &reply).await
 }
 
 /// New tokens for a session, asked for with its master token. They lead to the same session.
@@ -67,7 +83,12 @@ pub(crate) async fn renew(
             Ok(Answer::reply(reply.status, reply.headers, body))
         }
         Ok(RenewReply::Failure { .. }) => Ok(Answer::reply(reply.status, reply.headers, body)),
-        Err(error) => Ok(Refusal::Withheld(Withheld::Decode(error)).answer(What::Request, id)),
+        Err(error) => {
+            let withheld = Refusal::Withheld(Withheld::Decode(error));
+            pass_if_observing(corridor, peer, inbound, id, withheld)
+                .await
+                .map(|()| Answer::reply(reply.status, reply.headers, body))
+        }
     }
 }
 
@@ -90,10 +111,37 @@ pub(crate) fn lease(token: Secret<String>) -> Lease {
 }
 
 /// Passes on an answer that says yes or no and nothing more.
-fn status(reply: &Reply) -> Result<Answer, Refusal> {
+async fn status(
+    corridor: &Corridor,
+    peer: &Peer,
+    inbound: &Inbound,
+    id: QueryId,
+    reply: &Reply,
+) -> Result<Answer, Refusal> {
     let body = reply.plain()?;
-    StatusReply::decode(&body).map_err(Withheld::from).map_err(Refusal::Withheld)?;
+    if let Err(error) = StatusReply::decode(&body) {
+        let withheld = Refusal::Withheld(Withheld::Decode(error));
+        pass_if_observing(corridor, peer, inbound, id, withheld).await?;
+    }
     Ok(Answer::reply(reply.status, reply.headers.clone(), body))
+}
+
+/// An answer that is withheld in enforce mode passes in observe mode, and what would have been done is written down.
+///
+/// # Errors
+/// The refusal itself in enforce mode, or that it cannot be written down.
+pub(crate) async fn pass_if_observing(
+    corridor: &Corridor,
+    peer: &Peer,
+    inbound: &Inbound,
+    id: QueryId,
+    withheld: Refusal,
+) -> Result<(), Refusal> {
+    if corridor.mode == Mode::Enforce {
+        return Err(withheld);
+    }
+    corridor.write_down(peer, inbound, &withheld, What::Request, id).await?;
+    Ok(())
 }
 
 /// Passes on an answer as it came.

@@ -14,7 +14,14 @@ mod plain;
 mod query;
 mod record;
 mod refusal;
+mod renaming;
+mod reply;
+mod results;
+mod retries;
 mod session;
+mod statements;
+#[cfg(test)]
+mod testing;
 mod upstream;
 
 pub use arrival::Arrival;

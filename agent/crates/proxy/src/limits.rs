@@ -19,6 +19,31 @@ pub(crate) const SESSIONS_MAX: usize = 10_000;
 /// Request ids remembered in a session, to tell a retry from a request that only looks like one.
 pub(crate) const RETRIES_MAX: usize = 1_024;
 
+/// Answers kept for retries, over all sessions: how many, how long each may be, how long all of them, and for how long.
+/// What is not kept is asked of Snowflake again.
+pub(crate) const KEPT_ANSWERS_MAX: usize = 4_096;
+/// See [`KEPT_ANSWERS_MAX`].
+pub(crate) const KEPT_ANSWER_BYTES_MAX: usize = 1 << 20;
+/// See [`KEPT_ANSWERS_MAX`].
+pub(crate) const KEPT_BYTES_MAX: usize = 16 << 20;
+/// See [`KEPT_ANSWERS_MAX`].
+pub(crate) const KEPT_WAIT_MAX: Duration = Duration::from_secs(600);
+
+/// Statements of one session that may run at one time, by Snowflake's word. Beyond it the ones that nobody has asked about
+/// for longest are lost.
+pub(crate) const RUNNING_MAX: usize = 1_024;
+
+/// Statements of one session that are over and whose results may be read again by their ids. Beyond it those that nobody
+/// has asked about for longest are forgotten, and a reading of them is refused.
+pub(crate) const RESULTS_MAX: usize = 128;
+
+/// A running statement that nobody asks about for so long is closed in the record. Drivers ask every 45 s or more often,
+/// and the longest pause between two questions of one is 16 s; people come back for results of their own.
+pub(crate) const UNASKED_WAIT_MAX: Duration = Duration::from_secs(900);
+
+/// A statement that waits for its turn has Snowflake asked this often about those that it waits for.
+pub(crate) const TURN_ASK_EVERY: Duration = Duration::from_secs(1);
+
 /// A connection that has sent no complete request head for so long is closed.
 pub(crate) const HEAD_WAIT_MAX: Duration = Duration::from_secs(300);
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use broker::Lease;
-use model::{AccountName, Ident, QueryId, SessionId};
+use model::{AccountName, Ident, Mode, QueryId, SessionId};
 use policy::{Decision, LoginAsk};
 use snowflake::{LoginReply, LoginRequest};
 use uuid::Uuid;
@@ -53,7 +53,7 @@ pub(crate) async fn login(
         Decision::Denial(denial) => return refuse(corridor, Refusal::Denied(denial), id, intent).await,
         Decision::Hold(hold) => return refuse(corridor, Refusal::Held(hold.into_denial()), id, intent).await,
     };
-    let verdict = record::permitted(corridor.mode, permit.rules(), permit.would_refuse());
+    let verdict = record::permitted(corridor.mode, What::Login, id, permit.rules(), permit.would_refuse());
     let receipt = corridor.journal.open(intent(verdict)).await?;
     // The credential of a login travels in the body, not in a header.
     let lease = Lease::own(None);
@@ -110,7 +110,13 @@ async fn finish(
     let (outcome, body) = match decoded {
         Err(withheld) => {
             let refusal = Refusal::Withheld(withheld);
-            let outcome = audit::Withheld { server_query: None, reason: refusal.to_string() };
+            let reason = refusal.to_string();
+            if let (Mode::Observe, Ok(body)) = (corridor.mode, reply.plain()) {
+                let lost = audit::Lost { reason: format!("{reason}; it was passed on") };
+                let answer = Answer::reply(reply.status, reply.headers, body);
+                return record::close(receipt, lost, What::Login, answer).await;
+            }
+            let outcome = audit::Withheld { server_query: None, reason };
             return record::close(receipt, outcome, What::Login, refusal.answer(What::Login, id)).await;
         }
         Ok((LoginReply::Success(success), body)) => {

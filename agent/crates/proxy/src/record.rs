@@ -1,8 +1,8 @@
 //! The corridor's findings in the record's own words. One place, so that nothing is told in two ways.
 
-use audit::{Assurance, Decision, MaskedColumn, Outcome, Receipt, TableUse, Verdict, Who};
+use audit::{Assurance, Decision, Journal, MaskedColumn, Outcome, Reading, Receipt, TableUse, Verdict, Who};
 use identity::Principal;
-use model::{Mode, RuleId};
+use model::{Mode, QueryId, RuleId};
 use policy::Denial;
 
 use crate::{
@@ -33,14 +33,21 @@ pub(crate) fn who(principal: &Principal) -> Who {
     }
 }
 
-/// A verdict that lets something happen, perhaps only because the mode is to observe.
-pub(crate) fn permitted(mode: Mode, rules: &[RuleId], would_refuse: Option<&Denial>) -> Verdict {
+/// A verdict that lets something happen, perhaps only because the mode is to observe. Then it says in the very words of
+/// enforce mode what that would have told the client.
+pub(crate) fn permitted(
+    mode: Mode,
+    what: What,
+    id: QueryId,
+    rules: &[RuleId],
+    would_refuse: Option<&Denial>,
+) -> Verdict {
     Verdict {
         decision: Decision::Permitted,
         rules: names(rules),
         reason: None,
         mode,
-        would_refuse: would_refuse.map(ToString::to_string),
+        would_refuse: would_refuse.map(|denial| Refusal::Denied(denial.clone()).sentence(what, id)),
     }
 }
 
@@ -91,6 +98,15 @@ pub(crate) async fn close(
     match receipt.close(outcome).await {
         Ok(_) => answer,
         Err(error) => Refusal::Withheld(Withheld::Unrecorded(error)).answer(what, id),
+    }
+}
+
+/// Writes a further reading of a result down, and only then lets the answer go.
+pub(crate) async fn read_again(journal: &Journal, reading: Reading, answer: Answer) -> Answer {
+    let id = reading.query;
+    match journal.append(reading).await {
+        Ok(_) => answer,
+        Err(error) => Refusal::Withheld(Withheld::Unrecorded(error)).answer(What::Statement, id),
     }
 }
 

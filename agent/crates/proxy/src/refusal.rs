@@ -8,6 +8,7 @@ use std::time::SystemTime;
 use audit::Decision;
 use model::{HostName, QueryId, RuleId, Timestamp};
 use snowflake::{AuthorizationError, RequestError, Unknown, codec::CodecError};
+use uuid::Uuid;
 
 use crate::{answer::Answer, upstream::UpstreamError};
 
@@ -23,9 +24,6 @@ pub(crate) enum Refusal {
     /// A door that nobody watches.
     #[error("{} is not an exchange that Snowfence knows, so it cannot be judged", .0.request)]
     UnknownExchange(Unknown),
-    /// Known, and not judged by this version.
-    #[error("{0} is not judged by this version of Snowfence")]
-    UnjudgedExchange(&'static str),
     /// A name that leads to a guarded address, and is no account of the configuration.
     #[error("{0} is not an account that this host may reach; the operator names accounts in guard.accounts")]
     NotAnAccount(HostName),
@@ -39,6 +37,12 @@ pub(crate) enum Refusal {
     Authorization(#[from] AuthorizationError),
     #[error("it belongs to no session that Snowfence knows; log in again")]
     UnknownSession,
+    /// Nobody knows what is owed for its rows.
+    #[error(
+        "statement {0} is none that this session asked for, or one of long ago; run it in this session, or ask for it in \
+         the session that ran it"
+    )]
+    UnknownStatement(Uuid),
     #[error("its session belongs to another job")]
     OtherJob,
     /// The login names another account than the host does.
@@ -75,10 +79,6 @@ pub(crate) enum Withheld {
     Encode(#[from] snowflake::EncodeError),
     #[error("columns must be masked, and the result is too large to come inline; ask for fewer rows")]
     Chunks,
-    #[error(
-        "the statement is still running, and results that are fetched later are not masked by this version"
-    )]
-    Running,
     #[error("columns must be masked, and Snowflake's answer leads to data elsewhere")]
     Elsewhere,
     #[error("Snowflake's answer has other rows than it says")]
@@ -150,7 +150,7 @@ impl Refusal {
             Self::Denied(_)
             | Self::Held(_)
             | Self::UnknownExchange(_)
-            | Self::UnjudgedExchange(_)
+            | Self::UnknownStatement(_)
             | Self::Request(_)
             | Self::Authorization(_)
             | Self::UnknownSession

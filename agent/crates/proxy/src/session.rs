@@ -5,18 +5,18 @@
 //! shows no usable token here.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Instant,
 };
 
-use model::{AccountName, Ident, RequestId, Secret, SessionId};
+use model::{AccountName, Secret, SessionId};
 use sha2::{Digest, Sha256};
 use snowflake::SessionNames;
 use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 use uuid::Uuid;
 
-use crate::limits::{RETRIES_MAX, SESSIONS_MAX};
+use crate::{limits::SESSIONS_MAX, retries::Retries, statements::Statements};
 
 type TokenDigest = [u8; 32];
 
@@ -34,38 +34,20 @@ pub(crate) struct Session {
     /// Statements share it; one that may change the session's names has it alone. Otherwise a statement could be judged
     /// by names that are others when Snowflake reads it.
     turn: Arc<RwLock<()>>,
-    retries: Mutex<VecDeque<Asked>>,
+    /// Its requests, by their ids.
+    pub(crate) retries: Retries,
+    /// Its statements, by Snowflake's ids.
+    pub(crate) statements: Statements,
     used: Mutex<Instant>,
 }
 
-/// A request that was seen.
-#[derive(Debug)]
-struct Asked {
-    request: RequestId,
-    digest: [u8; 32],
-    /// What the session's names were.
-    names: SessionNames,
-}
-
-/// Held while a statement is judged and executed.
+/// Held while a statement is judged and executed, until Snowflake says that it is over.
 #[derive(Debug)]
 pub(crate) enum Turn {
     /// With others, whose statements leave the session's names alone, as this one does.
     Shared { _guard: OwnedRwLockReadGuard<()> },
     /// Alone.
     Alone { _guard: OwnedRwLockWriteGuard<()> },
-}
-
-/// What a request id says about a request.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Repeat {
-    /// Not seen before.
-    First,
-    /// Seen, with the same text, bindings and parameters: the driver tries again. Snowflake answers as it did then, or
-    /// executes it now: these are the names that were the same at both times.
-    Same(SessionNames),
-    /// Seen with something else in it.
-    Different,
 }
 
 impl Session {
@@ -85,7 +67,8 @@ impl Session {
             fold_quoted,
             names: Mutex::new(names),
             turn: Arc::default(),
-            retries: Mutex::default(),
+            retries: Retries::default(),
+            statements: Statements::default(),
             used: Mutex::new(Instant::now()),
         }
     }
@@ -117,35 +100,6 @@ impl Session {
     /// Waits until a statement may be judged that may change the session's names.
     pub(crate) async fn alone(&self) -> Turn {
         Turn::Alone { _guard: self.turn.clone().write_owned().await }
-    }
-
-    /// Remembers a request and says whether it is a retry. `content` is what must not differ between tries; `names` are
-    /// the session's now.
-    pub(crate) fn repeat(&self, request: RequestId, content: &[u8], names: &SessionNames) -> Repeat {
-        let digest: [u8; 32] = Sha256::digest(content).into();
-        let mut seen = lock(&self.retries);
-        match seen.iter().find(|asked| asked.request == request) {
-            Some(before) if before.digest == digest => Repeat::Same(common(&before.names, names)),
-            Some(_) => Repeat::Different,
-            None => {
-                if seen.len() == RETRIES_MAX {
-                    seen.pop_front();
-                }
-                seen.push_back(Asked { request, digest, names: names.clone() });
-                Repeat::First
-            }
-        }
-    }
-}
-
-/// The names that are the same in both; the others are not known.
-fn common(a: &SessionNames, b: &SessionNames) -> SessionNames {
-    let same = |a: &Option<Ident>, b: &Option<Ident>| if a == b { a.clone() } else { None };
-    SessionNames {
-        database: same(&a.database, &b.database),
-        schema: same(&a.schema, &b.schema),
-        warehouse: same(&a.warehouse, &b.warehouse),
-        role: same(&a.role, &b.role),
     }
 }
 
@@ -198,12 +152,14 @@ impl Sessions {
 }
 
 /// A panic while a lock was held has ended that exchange with a refusal; the map itself is whole.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
 mod tests {
+    use model::Ident;
+
     use super::*;
 
     fn session(n: u128) -> Arc<Session> {
@@ -226,33 +182,6 @@ mod tests {
         assert!(sessions.find(&token("b")).is_none());
         sessions.forget(SessionId::new(Uuid::from_u128(1)));
         assert!(sessions.find(&token("a")).is_none() && sessions.find(&token("renewed")).is_none());
-    }
-
-    #[test]
-    fn a_retry_is_the_same_request_and_nothing_else() {
-        let session = session(1);
-        let (one, two) = (RequestId::new(Uuid::from_u128(1)), RequestId::new(Uuid::from_u128(2)));
-        let names = session.names();
-        assert_eq!(session.repeat(one, b"select 1", &names), Repeat::First);
-        assert_eq!(session.repeat(one, b"select 1", &names), Repeat::Same(names.clone()));
-        assert_eq!(session.repeat(one, b"drop table t", &names), Repeat::Different);
-        assert_eq!(session.repeat(two, b"select 1", &names), Repeat::First);
-    }
-
-    #[test]
-    fn a_retry_under_other_names_has_only_those_that_are_the_same() {
-        let session = session(1);
-        let request = RequestId::new(Uuid::from_u128(1));
-        assert_eq!(session.repeat(request, b"select a from t", &session.names()), Repeat::First);
-        let moved = SessionNames {
-            schema: Some(Ident::exact("S")),
-            role: Some(Ident::exact("R")),
-            ..session.names()
-        };
-        let Repeat::Same(names) = session.repeat(request, b"select a from t", &moved) else { panic!() };
-        assert_eq!(names, SessionNames { database: Some(Ident::exact("DB")), ..SessionNames::default() });
-        session.lose_names();
-        assert_eq!(session.names(), SessionNames::default());
     }
 
     #[tokio::test]

@@ -23,7 +23,7 @@ use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
 };
 use model::HostName;
-use policy::{Clearance, LoginPermit, Permit};
+use policy::{Clearance, LoginPermit, Permit, StandingClearance};
 use snowflake::{
     QueryRequest,
     codec::{self, CodecError},
@@ -39,6 +39,7 @@ use crate::{
         UPSTREAM_REPLY_WAIT_MAX,
     },
     refusal::Refusal,
+    retries::Repeated,
 };
 
 /// Opens TCP connections to the addresses of a guarded host, past the agent's own guard.
@@ -159,6 +160,28 @@ impl Upstream {
         }
         let reply = self.send(peer, worded.inbound, lease).await?;
         Ok((reply, clearance))
+    }
+
+    /// Sends a statement's request once more, for the answer that Snowflake gave to it before.
+    pub(crate) async fn again(
+        &self,
+        _repeated: &Repeated,
+        lease: &Lease,
+        peer: &Peer,
+        inbound: &Inbound,
+    ) -> Result<Reply, UpstreamError> {
+        self.send(peer, inbound, lease).await
+    }
+
+    /// Asks for the result of a statement. There is a clearance only for one that was permitted.
+    pub(crate) async fn fetch(
+        &self,
+        _clearance: &StandingClearance,
+        lease: &Lease,
+        peer: &Peer,
+        inbound: &Inbound,
+    ) -> Result<Reply, UpstreamError> {
+        self.send(peer, inbound, lease).await
     }
 
     /// Sends a login. That it was permitted and is on disk is what the two witnesses say; neither is looked into.

@@ -24,6 +24,11 @@ pub enum Exchange {
         /// Snowflake's id of the statement.
         query_id: Uuid,
     },
+    /// `GET /monitoring/queries/<id>`: how a statement is doing, without rows.
+    Monitoring {
+        /// Snowflake's id of the statement.
+        query_id: Uuid,
+    },
     /// `POST /session/token-request`
     Renew,
     /// `POST /session/heartbeat`
@@ -60,6 +65,7 @@ impl Exchange {
             Self::Login { .. } => "login",
             Self::Query { .. } => "query",
             Self::Result { .. } => "result",
+            Self::Monitoring { .. } => "monitoring",
             Self::Renew => "renew",
             Self::Heartbeat => "heartbeat",
             Self::Close => "close",
@@ -99,8 +105,17 @@ fn known(method: &Method, uri: &Uri) -> Option<Exchange> {
         (&Method::POST, "/session") if query.get("delete") == Some("true") => Some(Exchange::Close),
         (&Method::POST, "/telemetry/send" | "/telemetry/send/sessionless") => Some(Exchange::Telemetry),
         (&Method::GET, "/ocsp_response_cache.json") => Some(Exchange::OcspCache),
+        (&Method::GET, path) if path.starts_with(MONITORING) => monitoring(path),
         (method, path) => of_statement(method, path),
     }
+}
+
+const MONITORING: &str = "/monitoring/queries/";
+
+/// The Python connector 5 writes a second slash before the id (observed with 5.2).
+fn monitoring(path: &str) -> Option<Exchange> {
+    let id = path.strip_prefix(MONITORING)?;
+    Some(Exchange::Monitoring { query_id: canonical(id.strip_prefix('/').unwrap_or(id))? })
 }
 
 fn of_statement(method: &Method, path: &str) -> Option<Exchange> {
@@ -169,6 +184,8 @@ mod tests {
             ),
             ("POST", format!("/queries/v1/abort-request?requestId={ID}"), Exchange::Abort { query_id: None }),
             ("POST", format!("/queries/{ID}/abort-request"), Exchange::Abort { query_id: Some(query_id) }),
+            ("GET", format!("/monitoring/queries/{ID}?requestId=1"), Exchange::Monitoring { query_id }),
+            ("GET", format!("/monitoring/queries//{ID}"), Exchange::Monitoring { query_id }),
             ("POST", "/session/token-request?requestId=1".into(), Exchange::Renew),
             ("POST", "/session/heartbeat?requestId=1".into(), Exchange::Heartbeat),
             ("POST", "/session?delete=true&request_guid=1".into(), Exchange::Close),
@@ -202,7 +219,11 @@ mod tests {
             ("POST", "/session?delete=false".to_owned()),
             ("POST", format!("/queries/{ID}/result")),
             ("GET", "/queries/1/result".to_owned()),
-            ("GET", format!("/monitoring/queries/{ID}")),
+            ("POST", format!("/monitoring/queries/{ID}")),
+            ("GET", "/monitoring/queries/".to_owned()),
+            ("GET", format!("/monitoring/queries///{ID}")),
+            ("GET", format!("/monitoring/queries/{ID}/")),
+            ("GET", format!("//monitoring/queries/{ID}")),
             ("POST", "/session/authenticator-request".to_owned()),
             ("POST", "/oauth/token-request".to_owned()),
             ("GET", "/".to_owned()),

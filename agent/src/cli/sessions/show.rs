@@ -76,8 +76,21 @@ fn entry(page: &mut String, detail: &StatementDetail) {
     verdict(page, &statement.verdict);
     if let Some(outcome) = &detail.outcome {
         line(page, "outcome", &result(outcome));
-        if let Outcome::Answered(answered) = outcome {
-            masks(page, answered);
+        answer(page, outcome);
+    }
+    for reading in &detail.readings {
+        let at = short_time(&reading.time.to_string());
+        line(page, "read again", &format!("at {at}: {}", result(&reading.outcome)));
+        answer(page, &reading.outcome);
+    }
+}
+
+/// What is to be said of an answer besides its size.
+fn answer(page: &mut String, outcome: &Outcome) {
+    if let Outcome::Answered(answered) = outcome {
+        masks(page, answered);
+        if let Some(reason) = &answered.would_withhold {
+            line(page, "would be", &format!("withheld: {reason}"));
         }
     }
 }

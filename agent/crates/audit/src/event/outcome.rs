@@ -1,6 +1,6 @@
 //! How an exchange ended.
 
-use model::{QueryId, SessionId};
+use model::{ConnectionId, QueryId, SessionId};
 use serde::{Deserialize, Serialize};
 
 use crate::wire;
@@ -16,6 +16,23 @@ pub struct Closing {
     #[serde(with = "wire::query_id")]
     pub query: QueryId,
     /// How it ended.
+    pub outcome: Outcome,
+}
+
+/// A result was read once more, by its id, after its statement had come to its end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Reading {
+    /// The session of the statement, which is the reader's own.
+    #[serde(with = "wire::session_id")]
+    pub session: SessionId,
+    /// The statement.
+    #[serde(with = "wire::query_id")]
+    pub query: QueryId,
+    /// The connection that the reader came on.
+    #[serde(with = "wire::connection_id")]
+    pub connection: ConnectionId,
+    /// What the reader was given.
     pub outcome: Outcome,
 }
 
@@ -64,6 +81,9 @@ pub struct Answered {
     pub columns: Vec<String>,
     /// Columns of these in which cells were changed, or would have been had there been any.
     pub masked: Vec<MaskedColumn>,
+    /// In observe mode: why the client would not have been given the answer. What could not be read of it then has no
+    /// rows and columns here.
+    pub would_withhold: Option<String>,
 }
 
 /// A column that was masked.

@@ -118,6 +118,7 @@ pub fn answered() -> Answered {
             mask: "partial".to_owned(),
             cells: 3,
         }],
+        would_withhold: None,
     }
 }
 

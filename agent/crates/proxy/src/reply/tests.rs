@@ -1,85 +1,149 @@
 //! What becomes of a reply: what is passed on, and what is withheld although Snowflake gave it.
 
-use identity::testing;
-use model::{AccountName, Ident, Mode, QueryId, SqlText};
-use policy::{Classification, Policies, PolicyFile};
-use uuid::Uuid;
+use model::{Ident, Mode};
 
 use super::*;
-
-const READS: &str = r#"@id("reads") @assurance("observed")
-permit (principal, action in Action::"read", resource);"#;
-
-const SSN_IS_PII: &str =
-    "[[column]]\npattern = \"*.*.*.SSN\"\ntags = [\"pii\"]\n[tags.pii]\nmask = \"null\"\n";
-
-/// What a permit to run `text` owes.
-fn clearance(text: &str) -> Clearance {
-    let files = [PolicyFile { name: "reads.cedar".into(), text: READS.into() }];
-    let policies = Policies::compile(&files, Classification::parse("c.toml", SSN_IS_PII).unwrap()).unwrap();
-    let scope = sql::SessionNames {
-        database: Some(Ident::exact("DB")),
-        schema: Some(Ident::exact("S")),
-        fold_quoted: false,
-    };
-    let asked = StatementAsk {
-        principal: &testing::observed(&serde_json::json!({})),
-        account: &AccountName::new("acme"),
-        user: "U",
-        role: None,
-        facts: &sql::analyze(&SqlText::new(text).unwrap(), &scope),
-        query_id: QueryId::new(Uuid::from_u128(1)),
-        mode: Mode::Enforce,
-    };
-    policies.statement(&asked).permit().unwrap().spend().2
-}
+use crate::testing::clearance_in;
 
 /// A reply with two rows of one column, and more in `data`.
-fn reply(column: &str, more: &str) -> QuerySuccess {
+fn reply(column: &str, more: &str) -> Reply {
     let body = format!(
         r#"{{"data":{{"rowtype":[{{"name":"{column}","type":"text","nullable":false}}],"rowset":[["canary-1"],["canary-2"]],
-        "queryId":"01b","queryResultFormat":"json"{more}}},"code":null,"message":null,"success":true}}"#
+        "queryId":"{ID}","finalSchemaName":"OTHER","queryResultFormat":"json"{more}}},"code":null,"message":null,"success":true}}"#
     );
-    match QueryReply::decode(body.into_bytes()).unwrap() {
-        QueryReply::Success(success) => *success,
-        other => panic!("{other:?}"),
+    raw(body)
+}
+
+const ID: &str = "01bd42cc-a95c-4499-9444-1481d21ca810";
+
+fn raw(body: impl Into<bytes::Bytes>) -> Reply {
+    Reply { status: http::StatusCode::OK, headers: http::HeaderMap::new(), body: body.into() }
+}
+
+fn ended(text: &str, reply: &Reply, mode: Mode) -> Ended {
+    match read(reply, &clearance_in(text, mode), mode) {
+        Read::Ended(ended) => *ended,
+        Read::Running { .. } => panic!("still running"),
     }
 }
 
-fn passed(text: &str, column: &str, more: &str) -> Result<String, Withheld> {
-    let (_, body) = pass(reply(column, more), clearance(text))?;
-    Ok(String::from_utf8(body).unwrap())
+async fn body(answer: Answer) -> String {
+    let response: http::Response<http_body_util::Full<bytes::Bytes>> = answer.into();
+    let body = http_body_util::BodyExt::collect(response.into_body()).await.unwrap().to_bytes();
+    String::from_utf8(body.to_vec()).unwrap()
+}
+
+/// What a client of an agent that enforces gets, or why it gets nothing.
+async fn passed(text: &str, column: &str, more: &str) -> Result<String, String> {
+    let ended = ended(text, &reply(column, more), Mode::Enforce);
+    match ended.outcome {
+        audit::Outcome::Withheld(withheld) => {
+            let told = body(ended.answer).await;
+            assert!(told.contains("Snowfence refused") && !told.contains("canary"), "{told}");
+            Err(withheld.reason)
+        }
+        _ => Ok(body(ended.answer).await),
+    }
 }
 
 const CHUNKS: &str =
     r#","chunks":[{"url":"https://x/1","rowCount":5,"uncompressedSize":1,"compressedSize":1}],"total":7"#;
 
-#[test]
-fn untagged_rows_pass_as_they_came_and_tagged_ones_masked() {
-    let as_it_came = passed("select city from t", "CITY", r#","total":2"#).unwrap();
+#[tokio::test]
+async fn untagged_rows_pass_as_they_came_and_tagged_ones_masked() {
+    let as_it_came = passed("select city from t", "CITY", r#","total":2"#).await.unwrap();
     assert!(as_it_came.contains(r#"[["canary-1"],["canary-2"]]"#), "{as_it_came}");
-    let masked = passed("select ssn from t", "SSN", r#","total":2"#).unwrap();
+    let masked = passed("select ssn from t", "SSN", r#","total":2"#).await.unwrap();
     assert!(masked.contains("[[null],[null]]") && !masked.contains("canary"), "{masked}");
 }
 
-#[test]
-fn a_masked_result_with_chunks_is_withheld() {
-    assert!(matches!(passed("select ssn from t", "SSN", CHUNKS), Err(Withheld::Chunks)));
+#[tokio::test]
+async fn a_masked_result_with_chunks_is_withheld() {
+    let withheld = passed("select ssn from t", "SSN", CHUNKS).await.unwrap_err();
+    assert_eq!(withheld, Withheld::Chunks.to_string());
     // Without a mask the client may fetch them by itself.
-    assert!(passed("select city from t", "CITY", CHUNKS).unwrap().contains("https://x/1"));
+    assert!(passed("select city from t", "CITY", CHUNKS).await.unwrap().contains("https://x/1"));
 }
 
-#[test]
-fn a_masked_result_that_leads_elsewhere_is_withheld() {
+#[tokio::test]
+async fn a_masked_result_that_leads_elsewhere_is_withheld() {
     for more in [r#","resultIds":"01c,01d""#, r#","command":"DOWNLOAD","stageInfo":{"creds":{}}"#] {
-        assert!(matches!(passed("select ssn from t", "SSN", more), Err(Withheld::Elsewhere)), "{more}");
+        let withheld = passed("select ssn from t", "SSN", more).await.unwrap_err();
+        assert_eq!(withheld, Withheld::Elsewhere.to_string(), "{more}");
     }
 }
 
-#[test]
-fn a_result_with_other_rows_than_it_says_is_withheld() {
+#[tokio::test]
+async fn a_result_with_other_rows_than_it_says_is_withheld() {
     for total in ["0", "1", "3"] {
         let more = format!(r#","total":{total}"#);
-        assert!(matches!(passed("select city from t", "CITY", &more), Err(Withheld::Short)), "{total}");
+        let withheld = passed("select city from t", "CITY", &more).await.unwrap_err();
+        assert_eq!(withheld, Withheld::Short.to_string(), "{total}");
     }
+}
+
+/// What enforce mode withholds passes in observe mode as it came, and the record says the same of it.
+#[tokio::test]
+async fn observe_mode_passes_on_what_would_be_withheld_and_says_why() {
+    for (text, reply) in [
+        ("select ssn from t", reply("SSN", CHUNKS)),
+        ("select ssn from t", reply("SSN", r#","resultIds":"01c,01d""#)),
+        ("select city from t", reply("CITY", r#","total":3"#)),
+        ("select ssn from t", raw(r#"{"data":{"rowset":[["canary-1"]]},"success":true}"#)),
+        ("select ssn from t", raw("no JSON at all")),
+    ] {
+        let enforced = ended(text, &reply, Mode::Enforce);
+        let audit::Outcome::Withheld(withheld) = enforced.outcome else { panic!("{:?}", enforced.outcome) };
+        let observed = ended(text, &reply, Mode::Observe);
+        let audit::Outcome::Answered(answered) = observed.outcome else { panic!("{:?}", observed.outcome) };
+        assert_eq!(answered.would_withhold, Some(withheld.reason));
+        assert_eq!(body(observed.answer).await.as_bytes(), reply.body);
+        assert_eq!(observed.effect, enforced.effect);
+    }
+}
+
+#[tokio::test]
+async fn what_is_masked_in_one_mode_is_listed_alike_in_the_other() {
+    let listed = |mode| {
+        let ended = ended("select ssn from t", &reply("SSN", r#","total":2"#), mode);
+        let audit::Outcome::Answered(answered) = ended.outcome else { panic!("{:?}", ended.outcome) };
+        answered
+    };
+    let (mut enforced, observed) = (listed(Mode::Enforce), listed(Mode::Observe));
+    assert_eq!((enforced.masked[0].cells, observed.masked[0].cells), (2, 0));
+    enforced.masked[0].cells = 0;
+    assert_eq!(enforced, observed);
+}
+
+#[tokio::test]
+async fn still_running_passes_as_it_came() {
+    let said = format!(
+        r#"{{"data":{{"getResultUrl":"/queries/{ID}/result","queryId":"{ID}","queryAbortsAfterSecs":300}},"code":"333334","success":true}}"#
+    );
+    let read = read(&raw(said.clone()), &clearance_in("select ssn from t", Mode::Enforce), Mode::Enforce);
+    let Read::Running { ids, answer } = read else { panic!("ended") };
+    assert_eq!(ids.iter().map(ToString::to_string).collect::<Vec<_>>(), [ID]);
+    assert_eq!(body(answer).await, said);
+    // An address on another host would be a way around the masks.
+    let elsewhere = said.replace("/queries/", "https://elsewhere.example/queries/");
+    let ended = ended("select ssn from t", &raw(elsewhere), Mode::Enforce);
+    assert!(matches!(ended.outcome, audit::Outcome::Withheld(_)));
+}
+
+#[test]
+fn what_a_statement_did_to_its_session_is_read_from_its_end() {
+    let Effect::Succeeded(names) = ended("select city from t", &reply("CITY", ""), Mode::Enforce).effect
+    else {
+        panic!("not a success");
+    };
+    assert_eq!(names.schema, Some(Ident::exact("OTHER")));
+    let failed = |code: &str| {
+        let body =
+            format!(r#"{{"data":{{"queryId":"{ID}"}},"code":"{code}","message":"m","success":false}}"#);
+        ended("select city from t", &raw(body), Mode::Enforce)
+    };
+    assert_eq!(failed("000604").effect, Effect::Failed);
+    assert!(failed("000604").id.is_some());
+    assert_eq!(failed("390112").effect, Effect::NeverRan);
+    assert_eq!(ended("select city from t", &raw("x"), Mode::Enforce).effect, Effect::Unknown);
 }

@@ -1,0 +1,49 @@
+//! What a statement may do to the names of its session.
+
+use snowflake::SessionNames;
+use sql::{Class, Group};
+
+use crate::session::Session;
+
+/// Whether the session's names may be others after the statement. Nobody knows of what was not understood.
+pub(crate) fn may_rename(facts: &sql::Facts) -> bool {
+    facts.statement().map_or(true, |statement| match statement.class {
+        Class::Use => true,
+        // A new database or schema becomes the session's own; one that is dropped is no more.
+        Class::Create | Class::Alter | Class::Drop | Class::Undrop => !statement.containers.is_empty(),
+        class => class.group() == Group::Execute,
+    })
+}
+
+/// A statement under way. If it may change the session's names, they are not known until Snowflake says that it is over.
+#[derive(Debug)]
+pub(crate) struct Renaming {
+    /// What they were, if it may change them.
+    before: Option<SessionNames>,
+    /// Whether it may have changed them although it failed.
+    runs_code: bool,
+}
+
+impl Renaming {
+    pub(crate) fn of(facts: &sql::Facts, session: &Session) -> Self {
+        let runs_code = facts.statement().map_or(true, |statement| statement.class.group() == Group::Execute);
+        let before = may_rename(facts).then(|| session.names());
+        if before.is_some() {
+            session.lose_names();
+        }
+        Self { before, runs_code }
+    }
+
+    pub(crate) fn succeeded(self, session: &Session, reported: SessionNames) {
+        if let Some(before) = self.before {
+            session.follow(before);
+        }
+        session.follow(reported);
+    }
+
+    pub(crate) fn failed(self, session: &Session) {
+        if let (Some(before), false) = (self.before, self.runs_code) {
+            session.follow(before);
+        }
+    }
+}
