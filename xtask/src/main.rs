@@ -8,6 +8,7 @@
 mod bpf;
 mod build;
 mod check;
+mod kernels;
 mod place;
 mod run;
 mod setup;
@@ -40,14 +41,28 @@ enum Verb {
     Lab(Rest),
     /// Tell the story of the leaked token, with real output
     Demo(Rest),
-    /// Check the rules of the house, the formatting, and run every test
-    Test,
+    /// Check the rules of the house, the formatting, and run every test; or the part that is named, which is not in it
+    Test {
+        #[command(subcommand)]
+        part: Option<Part>,
+    },
     /// Check the rules of the house, the formatting and the lints
     Lint,
     /// What CI runs: `lint`, then `test`
     Ci,
     /// Check the rules of the house only: rooms and their directions, sizes, words, docs
     Tidy,
+}
+
+/// Tests that are too long, or ask too much of a machine, to be run every time.
+#[derive(Debug, Subcommand)]
+enum Part {
+    /// The kernel programs' tests on other kernels, in emulated machines
+    Kernels {
+        /// Only this one
+        #[arg(long, value_name = "NAME", value_parser = kernels::NAMES)]
+        kernel: Option<String>,
+    },
 }
 
 /// Arguments that another program reads.
@@ -93,7 +108,8 @@ fn dispatch(verb: Verb) -> Result<()> {
         }
         Verb::Lab(rest) => build::hand_over(&place, "snowfence-lab", &rest.arguments),
         Verb::Demo(rest) => build::hand_over(&place, "snowfence-demo", &rest.arguments),
-        Verb::Test => check::test(&place),
+        Verb::Test { part: None } => check::test(&place),
+        Verb::Test { part: Some(Part::Kernels { kernel }) } => kernels::test(&place, kernel.as_deref()),
         Verb::Lint => check::lint(&place),
         Verb::Ci => check::lint(&place).and_then(|()| check::test(&place)),
         Verb::Tidy => tidy::run(&place.root),
@@ -126,5 +142,19 @@ mod tests {
         assert!(parse(&[]).is_err());
         assert!(parse(&["tset"]).is_err());
         assert!(parse(&["test", "--fast"]).is_err());
+        assert!(parse(&["test", "kernels", "--kernel", "2.4"]).is_err());
+    }
+
+    #[test]
+    fn the_kernel_matrix_is_a_part_of_the_tests_that_is_asked_for() {
+        assert!(matches!(parse(&["test"]), Ok(Verb::Test { part: None })));
+        for name in kernels::NAMES {
+            match parse(&["test", "kernels", "--kernel", name]) {
+                Ok(Verb::Test { part: Some(Part::Kernels { kernel }) }) => {
+                    assert_eq!(kernel.as_deref(), Some(name))
+                }
+                other => panic!("{other:?}"),
+            }
+        }
     }
 }

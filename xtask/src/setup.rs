@@ -30,8 +30,16 @@ pub(crate) fn toolchain(place: &Place) -> Result<bool> {
     toolchain_alone(place)
 }
 
+/// Makes the machine ready to compile, with packages that only one verb wants.
+pub(crate) fn toolchain_with(place: &Place, packages: &[&'static str]) -> Result<()> {
+    let _alone = alone(place)?;
+    toolchain_alone(place)?;
+    packages::install(packages)?;
+    Ok(())
+}
+
 fn toolchain_alone(place: &Place) -> Result<bool> {
-    Ok(packages::install()? | rustup::components()? | linker::build(place)?)
+    Ok(packages::install(&packages::NEEDED)? | rustup::components()? | linker::build(place)?)
 }
 
 /// Holds the cache for one set-up at a time, as long as the file is open.

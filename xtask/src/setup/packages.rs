@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use crate::{bpf::Toolchain, build, run};
 
 /// Packages, and what wants them. Debian 12 (with its security archive) has all of them.
-const NEEDED: [&str; 17] = [
+pub(super) const NEEDED: [&str; 17] = [
     // The compiler of the kernel programs, and the library it compiles for them.
     "rustc-web",
     "cargo-web",
@@ -31,11 +31,11 @@ const NEEDED: [&str; 17] = [
     "python3-venv",
 ];
 
-/// Installs what is missing. Returns whether anything was.
+/// Installs what is missing of `needed`. Returns whether anything was.
 ///
 /// A machine that is not a Debian is taken as it is when it has the means to build the kernel programs: its packages
 /// have other names.
-pub(crate) fn install() -> Result<bool> {
+pub(super) fn install(needed: &[&'static str]) -> Result<bool> {
     if !Path::new("/usr/bin/dpkg-query").exists() {
         if Toolchain::find().is_some() {
             return Ok(false);
@@ -45,7 +45,7 @@ pub(crate) fn install() -> Result<bool> {
              `rustup toolchain install nightly --component rust-src`"
         );
     }
-    let missing = missing(&installed()?);
+    let missing = missing(needed, &installed()?);
     if missing.is_empty() {
         return Ok(false);
     }
@@ -83,8 +83,8 @@ fn parse(listing: &str) -> BTreeSet<String> {
     listing.lines().filter_map(|line| line.strip_prefix("installed ")).map(str::to_owned).collect()
 }
 
-fn missing(installed: &BTreeSet<String>) -> Vec<&'static str> {
-    NEEDED.into_iter().filter(|name| !installed.contains(*name)).collect()
+fn missing(needed: &[&'static str], installed: &BTreeSet<String>) -> Vec<&'static str> {
+    needed.iter().copied().filter(|name| !installed.contains(*name)).collect()
 }
 
 #[cfg(test)]
@@ -94,11 +94,11 @@ mod tests {
     #[test]
     fn a_package_that_was_removed_or_half_installed_is_missing() {
         let all: String = NEEDED.iter().map(|name| format!("installed {name}\n")).collect();
-        assert!(missing(&parse(&all)).is_empty());
+        assert!(missing(&NEEDED, &parse(&all)).is_empty());
         let broken = all
             .replace("installed gcc\n", "config-files gcc\n")
             .replace("installed make\n", "half-installed make\n");
-        assert_eq!(missing(&parse(&broken)), ["gcc", "make"]);
-        assert_eq!(missing(&parse("")).len(), NEEDED.len());
+        assert_eq!(missing(&NEEDED, &parse(&broken)), ["gcc", "make"]);
+        assert_eq!(missing(&NEEDED, &parse("")).len(), NEEDED.len());
     }
 }

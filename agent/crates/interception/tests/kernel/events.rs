@@ -18,7 +18,8 @@ fn a_namespace_that_connects_in_a_loop_does_not_crowd_out_the_others() {
         let said = world.client_in(&quiet, "connect_again 203.0.113.10 443").await;
         assert!(said.contains(" got=AGENT "), "{said}");
         assert_eq!(loop_.line().await, "error=ECONNREFUSED");
-        assert!(agent.count(Outcome::UnknownNamespace) > 20_000);
+        // The quiet one's may have been found before it connected.
+        assert!(agent.count(Outcome::UnknownNamespace) >= 20_000);
         assert_eq!((agent.interception().events_lost(), agent.count(Outcome::EventLost)), (0, 0));
     });
 }

@@ -1,0 +1,81 @@
+//! `cargo xtask test kernels`: the kernel programs' own tests on the kernels that are promised, in virtual machines.
+//!
+//! Each kernel comes from Debian ([`line`], [`apt`]), is booted with a file system that holds the test programs
+//! ([`image`]), and says over its serial line how they went ([`guest`], [`report`]). Nothing of the host is needed but
+//! two cores: the machine is emulated, so that it runs where no other may.
+
+mod apt;
+mod guest;
+mod image;
+mod line;
+mod report;
+mod suites;
+
+use std::{env::consts::ARCH, fs};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::{bpf, build, place::Place, setup};
+use guest::Guest;
+use line::{LINES, Line};
+use report::Outcome;
+
+/// What the host needs for it, beside what everything needs: the emulator, what goes into the guest, and what makes a
+/// file system of it.
+const PACKAGES: [&str; 8] = [
+    "qemu-system-x86",
+    "busybox-static",
+    "cpio",
+    "gzip",
+    "kmod",
+    "util-linux",
+    "xz-utils",
+    "debian-archive-keyring",
+];
+
+/// Names by which a kernel is chosen.
+pub(crate) const NAMES: [&str; LINES.len()] = line::names();
+
+/// Tests one kernel, or all.
+pub(crate) fn test(place: &Place, chosen: Option<&str>) -> Result<()> {
+    build::needs_root("the kernel matrix")?;
+    if ARCH != "x86_64" {
+        bail!("the kernel matrix boots Debian's kernels for x86_64, and this machine is {ARCH}");
+    }
+    setup::toolchain_with(place, &PACKAGES)?;
+    bpf::build(place)?;
+    let programs = suites::build(place)?;
+    let logs = place.target.join("kernels");
+    fs::create_dir_all(&logs).with_context(|| format!("cannot make {}", logs.display()))?;
+    let mut outcomes = Vec::new();
+    for line in LINES.iter().filter(|line| chosen.is_none_or(|name| name == line.name)) {
+        let kernel = apt::fetch(place, line)?;
+        eprintln!("kernels: {} is Linux {} ({})", line.name, kernel.release, kernel.version);
+        let image = image::make(place, line, &kernel, &programs)?;
+        for boot in &suites::BOOTS {
+            let log = logs.join(format!("{}-{}.log", line.name, boot.name));
+            eprintln!("kernels: {}: {} ({})", line.name, boot.purpose, log.display());
+            let said = Guest { kernel: &kernel.vmlinuz, image: &image, boot, log: &log }.run()?;
+            for run in boot.runs {
+                let outcome = report::judge(run.name, &said);
+                eprintln!("kernels: {}: {}: {outcome}", line.name, run.name);
+                outcomes.push((line, kernel.version.clone(), run.name, outcome));
+            }
+        }
+    }
+    conclude(&outcomes)
+}
+
+/// One line for each run, and an error unless every one of them went well.
+fn conclude(outcomes: &[(&Line, String, &str, Outcome)]) -> Result<()> {
+    eprintln!();
+    for (line, version, run, outcome) in outcomes {
+        eprintln!("{:<8} {version:<20} {run:<8} {outcome}", line.name);
+    }
+    let bad = outcomes.iter().filter(|(.., outcome)| !outcome.is_good()).count();
+    match bad {
+        _ if outcomes.is_empty() => bail!("no kernel was tested"),
+        0 => Ok(()),
+        _ => bail!("{bad} of {} runs did not go well", outcomes.len()),
+    }
+}
