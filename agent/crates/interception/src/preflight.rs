@@ -124,10 +124,11 @@ fn privileges() -> Result<String, Problem> {
 }
 
 /// Whether these capabilities are enough. Without `CAP_PERFMON` the verifier takes no program that reads what it was
-/// given a pointer to.
+/// given a pointer to. `CAP_SYS_ADMIN` stands for the others, but up to Linux 6.8 not for `CAP_NET_ADMIN` where a program
+/// that sees packets is attached.
 fn may_load(held: u64) -> bool {
     let has = |bit: u32| held >> bit & 1 == 1;
-    has(CAP_SYS_ADMIN) || [CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON].into_iter().all(has)
+    has(CAP_NET_ADMIN) && (has(CAP_SYS_ADMIN) || [CAP_BPF, CAP_PERFMON].into_iter().all(has))
 }
 
 /// Whether these are enough to listen in the network namespaces of others: setns(2), and the access check of
@@ -209,10 +210,15 @@ mod tests {
     #[test]
     fn one_capability_too_few_is_too_few() {
         let held = |bits: &[u32]| bits.iter().fold(0, |held, bit| held | 1 << bit);
-        for enough in [&[CAP_SYS_ADMIN][..], &[CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON]] {
+        for enough in [&[CAP_SYS_ADMIN, CAP_NET_ADMIN][..], &[CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON]] {
             assert!(may_load(held(enough)), "{enough:?}");
         }
-        let too_few = [[CAP_BPF, CAP_NET_ADMIN], [CAP_BPF, CAP_PERFMON], [CAP_NET_ADMIN, CAP_PERFMON]];
+        let too_few = [
+            [CAP_BPF, CAP_NET_ADMIN],
+            [CAP_BPF, CAP_PERFMON],
+            [CAP_NET_ADMIN, CAP_PERFMON],
+            [CAP_SYS_ADMIN, CAP_BPF],
+        ];
         for bits in too_few {
             assert!(!may_load(held(&bits)), "{bits:?}");
         }

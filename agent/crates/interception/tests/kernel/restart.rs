@@ -167,7 +167,8 @@ fn the_capabilities_that_are_asked_for_are_needed_and_enough() {
     World::run(async |world| {
         for (capabilities, is_enough) in [
             ("+bpf,+net_admin,+perfmon", true),
-            ("+sys_admin", true),
+            ("+sys_admin,+net_admin", true),
+            ("+sys_admin", false),
             ("+bpf,+net_admin", false),
             ("+bpf,+perfmon", false),
             ("+net_admin,+perfmon", false),
