@@ -4,6 +4,7 @@
 //! A member that is not known is absent. Paths are text; bytes that are no UTF-8 are shown as U+FFFD.
 
 mod asked;
+mod container;
 mod outcome;
 mod who;
 
@@ -11,6 +12,7 @@ use model::{Mode, QueryId, SessionId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 pub use asked::{Decision, Login, RefusedConnection, RefusedRequest, Statement, TableUse, Verdict};
+pub use container::Container;
 pub use outcome::{Answered, Closing, Failed, LoggedIn, Lost, MaskedColumn, Outcome, Reading, Withheld};
 pub use who::{Assurance, Parent, Process, Who};
 

@@ -23,7 +23,7 @@ mod writer;
 pub use chain::Head;
 pub use error::{Damage, Error};
 pub use event::{
-    Answered, Assurance, Closing, Decision, Entry, Event, Failed, Intent, LoggedIn, Login, Lost,
+    Answered, Assurance, Closing, Container, Decision, Entry, Event, Failed, Intent, LoggedIn, Login, Lost,
     MaskedColumn, Outcome, Parent, Process, Reading, RefusedConnection, RefusedRequest, SCHEMA_VERSION,
     SessionEnd, SetAside, Start, Statement, Stop, TableUse, Verdict, Who, Withheld,
 };

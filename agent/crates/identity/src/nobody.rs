@@ -39,6 +39,13 @@ pub enum NobodyReason {
         "the process does not belong to a CI job: no worker listed in [workload] workers started it or one of its parents"
     )]
     NoJob,
+    /// The same, of a process in a container, which is told in few words. Engines with a daemon start containers below
+    /// themselves and not below who asked for them.
+    #[error(
+        "the process does not belong to a CI job: it is in a container ({0}) that no worker listed in [workload] \
+         workers started itself"
+    )]
+    ContainerOfNoJob(String),
     /// The worker itself connected.
     #[error("the process is the CI worker itself and no step of a job")]
     WorkerItself,

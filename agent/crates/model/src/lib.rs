@@ -5,6 +5,7 @@
 //! Never: I/O, clocks, randomness, or behaviour of any room.
 
 mod address;
+mod container;
 mod ids;
 mod name;
 mod process;
@@ -14,6 +15,7 @@ mod sql_text;
 mod time;
 
 pub use address::{HostName, HostNameError, OriginalDst, SocketOwner};
+pub use container::{Container, ContainerEngine};
 pub use ids::{ConnectionId, QueryId, RequestId, RuleId, SessionId};
 pub use name::{AccountName, ColumnName, Ident, TableName};
 pub use process::{Ancestor, ProcessFacts};

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::container::Container;
+
 /// One process up the parent chain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ancestor {
@@ -30,6 +32,6 @@ pub struct ProcessFacts {
     pub cgroup: String,
     /// The systemd unit named in that path, if one is: `actions.runner.acme.service`.
     pub unit: Option<String>,
-    /// The container id named in that path, if one is: 64 hex digits.
-    pub container_id: Option<String>,
+    /// The container that its cgroups say it is in, if they do.
+    pub container: Option<Container>,
 }

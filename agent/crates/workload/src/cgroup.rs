@@ -1,4 +1,4 @@
-//! What a cgroup path says: the systemd unit and the container. Pure text.
+//! Where a process is among cgroups, and the systemd unit that its path names. Pure text.
 
 /// The path in the cgroup2 hierarchy, from the lines of `/proc/<pid>/cgroup`: the one of hierarchy 0 (cgroups(7)).
 /// Empty when there is none.
@@ -7,36 +7,32 @@ pub(crate) fn path(lines: &[u8]) -> String {
     String::from_utf8_lossy(line.unwrap_or_default()).into_owned()
 }
 
+/// Every path, in the order in which they count: that of the cgroup2 hierarchy; on hosts that have both versions the one
+/// that systemd keeps beside it; then those of the controllers, where engines that only know the first version put
+/// containers.
+pub(crate) fn paths(lines: &[u8]) -> Vec<String> {
+    let fields = lines.split(|byte| *byte == b'\n').filter_map(|line| {
+        let line = str::from_utf8(line).ok()?;
+        let (hierarchy, rest) = line.split_once(':')?;
+        let (controllers, path) = rest.split_once(':')?;
+        let rank = match (hierarchy, controllers) {
+            ("0", "") => 0,
+            (_, "name=systemd") => 1,
+            _ => 2,
+        };
+        Some((rank, path.to_owned()))
+    });
+    let mut ranked: Vec<(u8, String)> = fields.collect();
+    ranked.sort_by_key(|(rank, _)| *rank);
+    ranked.into_iter().map(|(_, path)| path).collect()
+}
+
 /// The systemd unit: the outermost component that is a service or scope. Only the outermost counts, because below
 /// its own unit a service may make and name cgroups as it likes.
 pub(crate) fn unit(path: &str) -> Option<String> {
     let is_unit = |component: &&str| component.ends_with(".service") || component.ends_with(".scope");
     // systemd puts one underscore before names that would clash with a file of the cgroup file system.
     path.split('/').find(is_unit).map(|unit| unit.strip_prefix('_').unwrap_or(unit).to_owned())
-}
-
-/// The container: the outermost component that a container runtime names so. Docker (`docker-<id>.scope`,
-/// `docker/<id>`), containerd (`cri-containerd-<id>.scope`, `nerdctl-…`, `…:cri-containerd:<id>`), CRI-O (`crio-<id>.scope`), Podman
-/// (`libpod-<id>.scope`, `libpod-<id>`), and the kubelet with the cgroupfs driver (`kubepods/…/<id>`).
-pub(crate) fn container_id(path: &str) -> Option<String> {
-    let mut by_id_alone = false;
-    for component in path.split('/') {
-        let name = component.strip_suffix(".scope").unwrap_or(component);
-        let prefixed = ["docker-", "cri-containerd-", "nerdctl-", "crio-", "libpod-"]
-            .iter()
-            .find_map(|prefix| name.strip_prefix(prefix))
-            .or_else(|| name.rsplit_once(":cri-containerd:").map(|(_, id)| id));
-        let id = prefixed.or(by_id_alone.then_some(name));
-        if let Some(id) = id.filter(|id| is_container_id(id)) {
-            return Some(id.to_owned());
-        }
-        by_id_alone |= matches!(component, "docker" | "kubepods" | "kubepods.slice" | "libpod_parent");
-    }
-    None
-}
-
-fn is_container_id(text: &str) -> bool {
-    text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 #[cfg(test)]
@@ -49,6 +45,15 @@ mod tests {
         assert_eq!(path(hybrid), "/system.slice/a.service");
         for none in ["", "1:name=systemd:/x\n", "10::/x\n", "x0::/y"] {
             assert_eq!(path(none.as_bytes()), "", "{none}");
+        }
+    }
+
+    #[test]
+    fn the_second_version_counts_before_the_first() {
+        let hybrid = b"9:pids:/docker/a\n5:cpu,cpuacct:/c:d\n1:name=systemd:/b\n0::/\n";
+        assert_eq!(paths(hybrid), ["/", "/b", "/docker/a", "/c:d"]);
+        for none in [&b""[..], b"garbage", b"0:", b"1:a", b"0::/\xff"] {
+            assert_eq!(paths(none), Vec::<String>::new(), "{none:?}");
         }
     }
 
@@ -70,42 +75,6 @@ mod tests {
         ];
         for (path, expected) in cases {
             assert_eq!(unit(path).as_deref(), expected, "{path}");
-        }
-    }
-
-    #[test]
-    fn the_container_is_the_outermost() {
-        let (a, b) = ("a".repeat(64), "0123456789abcdef".repeat(4));
-        let found = [
-            format!("/system.slice/docker-{a}.scope"),
-            format!("/docker/{a}"),
-            format!("/docker/{a}/docker-{b}.scope"),
-            format!(
-                "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod1_2.slice/cri-containerd-{a}.scope"
-            ),
-            format!("/kubepods/besteffort/pod1-2/{a}"),
-            format!("/kubepods.slice/x.slice/crio-{a}.scope/container"),
-            format!("/machine.slice/libpod-{a}.scope/container"),
-            format!("/libpod_parent/libpod-{a}"),
-            format!("/system.slice/containerd.service/kubepods-pod1.slice:cri-containerd:{a}"),
-        ];
-        for path in found {
-            assert_eq!(container_id(&path), Some(a.clone()), "{path}");
-        }
-        let none = [
-            "/system.slice/docker.service".to_owned(),
-            format!("/{a}"),
-            format!("/system.slice/{a}"),
-            format!("/docker/{}", a.to_uppercase()),
-            format!("/docker/{}", &a[1..]),
-            format!("/docker/{a}0"),
-            format!("/x/crio-conmon-{a}.scope"),
-            format!("/x/libpod-conmon-{a}.scope"),
-            format!("/dockerish/{a}"),
-            String::new(),
-        ];
-        for path in none {
-            assert_eq!(container_id(&path), None, "{path}");
         }
     }
 }

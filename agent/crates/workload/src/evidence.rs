@@ -12,7 +12,8 @@ use rustix::{
 
 use crate::{
     ancestry::{self, Link},
-    cgroup,
+    cgroup, container,
+    container_image::EngineState,
     environment::Environment,
     github::{self, Claim, RequestHost},
     process::{Process, ProcessKey, Stat},
@@ -88,6 +89,8 @@ impl Evidence {
 pub(crate) struct Scene {
     /// `/proc`.
     pub(crate) proc_root: PathBuf,
+    /// Where container engines keep what they know.
+    pub(crate) engines: EngineState,
     /// Executables of CI workers.
     pub(crate) workers: Vec<PathBuf>,
     /// Where a step may ask for its token.
@@ -137,7 +140,8 @@ fn read_held(scene: &Scene, owner: &SocketOwner, process: Process, stat: Stat) -
     if let Ok(lines) = process.cgroup() {
         facts.cgroup = cgroup::path(&lines);
         facts.unit = cgroup::unit(&facts.cgroup);
-        facts.container_id = cgroup::container_id(&facts.cgroup);
+        let named = cgroup::paths(&lines).iter().find_map(|path| container::named(path));
+        facts.container = named.map(|named| scene.engines.describe(named));
     }
     facts.exe = process.exe().map(|exe| exe.path);
     let found = ancestry::chain(&scene.proc_root, process, stat).and_then(|links| {
@@ -145,6 +149,10 @@ fn read_held(scene: &Scene, owner: &SocketOwner, process: Process, stat: Stat) -
         let parents = links.iter().skip(1);
         facts.ancestors = parents.map(|link| Ancestor { pid: link.process.pid(), exe: path(link) }).collect();
         find(scene, &links)
+    });
+    let found = found.map_err(|reason| match (reason, &facts.container) {
+        (NobodyReason::NoJob, Some(container)) => NobodyReason::ContainerOfNoJob(container.to_string()),
+        (reason, _) => reason,
     });
     Evidence { facts, found }
 }
@@ -173,7 +181,7 @@ fn only_owner(owner: &SocketOwner) -> ProcessFacts {
         ancestors: Vec::new(),
         cgroup: String::new(),
         unit: None,
-        container_id: None,
+        container: None,
     }
 }
 

@@ -1,12 +1,14 @@
 //! From a socket to the process that opened it, from the process to its CI job, and from the job to a principal.
 //!
-//! Owns: everything that is read in `/proc`; asking identity providers for tokens and keys.
+//! Owns: everything that is read in `/proc` and of container engines' state; asking identity providers for tokens and keys.
 //! May touch: identity, model.
 //! Never: judging what a principal may do, or believing a job about itself without saying so.
 
 mod ancestry;
 mod cgroup;
 mod config;
+mod container;
+mod container_image;
 mod environment;
 mod evidence;
 #[cfg(test)]

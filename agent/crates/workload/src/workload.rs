@@ -1,6 +1,9 @@
 //! The door of the room: who opened this connection?
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use identity::{
     Expectation, IssuerFault, KeySet, NobodyReason, ObservedJob, Principal, Provider, RawToken, VerifyError,
@@ -10,6 +13,7 @@ use model::{SocketOwner, Timestamp};
 
 use crate::{
     config::{Config, ConfigError},
+    container_image::EngineState,
     evidence::{self, Evidence, Found, Scene},
     github::{self, Claim, TokenRequest},
     https::HttpsClient,
@@ -44,8 +48,12 @@ impl Workload {
         let jwks_url = config.checked()?;
         let Config { worker_exes, github, tls, proc_deadline, issuer_deadline } = config;
         let client = HttpsClient::new(tls, issuer_deadline);
-        let scene =
-            Scene { proc_root: PathBuf::from("/proc"), workers: worker_exes, hosts: github.request_hosts };
+        let scene = Scene {
+            proc_root: PathBuf::from("/proc"),
+            engines: EngineState::below(Path::new("/")),
+            workers: worker_exes,
+            hosts: github.request_hosts,
+        };
         Ok(Self {
             scene: Arc::new(scene),
             pool: Pool::new(proc_deadline),

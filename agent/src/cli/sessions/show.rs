@@ -1,7 +1,7 @@
 //! One session as a page for a person.
 
 use audit::{
-    Answered, Assurance, Decision, Outcome, Verdict,
+    Answered, Assurance, Container, Decision, Outcome, Verdict,
     read::{SessionDetail, StatementDetail},
 };
 
@@ -44,7 +44,7 @@ fn heading(page: &mut String, session: &SessionDetail) {
     line(page, "executable", &known(&process.exe));
     line(page, "cgroup", &process.cgroup);
     if let Some(container) = &process.container {
-        line(page, "container", container);
+        line(page, "container", &container_line(container));
     }
     line(
         page,
@@ -152,6 +152,15 @@ pub(super) fn decision(decision: Decision) -> &'static str {
     }
 }
 
+/// A container with what is known of it: `docker 0123…, image python:3.12`.
+fn container_line(container: &Container) -> String {
+    let engine = container.engine.as_ref().map(|engine| format!("{engine} ")).unwrap_or_default();
+    let more = [("image", &container.image), ("pod", &container.pod)];
+    let more = more.iter().filter_map(|(name, value)| Some(format!(", {name} {}", value.as_ref()?)));
+    let user = container.user.map(|user| format!(" (on the word of user {user})")).unwrap_or_default();
+    format!("{engine}{}{}{user}", container.id, more.collect::<String>())
+}
+
 /// A command line whose words can be told apart.
 fn command_line(words: &[String]) -> String {
     let plain = |word: &String| !word.is_empty() && !word.contains(|c: char| c.is_whitespace() || c == '"');
@@ -183,6 +192,22 @@ mod tests {
             page,
             "text        select 1\n            decision    permitted\n            \u{fffd}[1Aactor\u{fffd}mona\nreason\n"
         );
+    }
+
+    #[test]
+    fn a_container_is_one_line_with_what_is_known() {
+        let mut container = Container {
+            id: "0123".to_owned(),
+            engine: Some("containerd".to_owned()),
+            pod: Some("4b0a".to_owned()),
+            image: Some("python:3.12".to_owned()),
+            user: None,
+        };
+        assert_eq!(container_line(&container), "containerd 0123, image python:3.12, pod 4b0a");
+        container = Container { pod: None, image: None, user: Some(1000), ..container };
+        assert_eq!(container_line(&container), "containerd 0123 (on the word of user 1000)");
+        container = Container { engine: None, user: None, ..container };
+        assert_eq!(container_line(&container), "0123");
     }
 
     #[test]

@@ -3,6 +3,8 @@
 use model::ProcessFacts;
 use serde::{Deserialize, Serialize};
 
+use super::container::{self, Container};
+
 /// The one a session belongs to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -65,8 +67,9 @@ pub struct Process {
     pub cgroup: String,
     /// The systemd unit.
     pub unit: Option<String>,
-    /// The container.
-    pub container: Option<String>,
+    /// The container it is in.
+    #[serde(default, deserialize_with = "container::deserialize")]
+    pub container: Option<Container>,
 }
 
 /// A process up the parent chain.
@@ -92,7 +95,7 @@ impl From<&ProcessFacts> for Process {
             ancestors: facts.ancestors.iter().map(|a| Parent { pid: a.pid, exe: text(&a.exe) }).collect(),
             cgroup: facts.cgroup.clone(),
             unit: facts.unit.clone(),
-            container: facts.container_id.clone(),
+            container: facts.container.as_ref().map(Container::from),
         }
     }
 }

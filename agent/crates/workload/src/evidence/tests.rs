@@ -34,7 +34,12 @@ fn now_ns() -> u64 {
 
 fn scene(proc_root: &Path, worker: &Path) -> Scene {
     let hosts = vec![RequestHost::parse("actions.githubusercontent.com").unwrap()];
-    Scene { proc_root: proc_root.to_owned(), workers: vec![worker.to_owned()], hosts }
+    Scene {
+        proc_root: proc_root.to_owned(),
+        engines: EngineState::below(&proc_root.join("host")),
+        workers: vec![worker.to_owned()],
+        hosts,
+    }
 }
 
 const STATED: &[(&str, &str)] = &[("GITHUB_REPOSITORY", "acme/etl"), ("GITHUB_RUN_ID", "4711")];
@@ -47,10 +52,9 @@ fn runner() -> (FakeProc, PathBuf) {
     fake.process(1, 0, 1);
     fake.process(20, 1, 20).exe(&worker);
     fake.process(30, 20, 30).variables(STATED).cmdline(b"bash\0-e\0x.sh\0");
-    let scope = format!("0::/system.slice/actions.runner.acme.service/docker-{}.scope\n", "a".repeat(64));
     fake.process(40, 30, 40)
         .cmdline(b"python3\0--password\0hunter2\0")
-        .cgroup(&scope)
+        .cgroup("0::/system.slice/actions.runner.acme.service/x\n")
         .exe(Path::new("/usr/bin/python3"));
     (fake, worker)
 }
@@ -69,7 +73,7 @@ fn a_child_of_a_step_belongs_to_its_job() {
     assert_eq!(facts.ancestors.iter().map(|ancestor| ancestor.pid).collect::<Vec<_>>(), [30, 20, 1]);
     assert_eq!(facts.ancestors[1].exe.as_deref(), Some(worker.as_path()));
     assert_eq!(facts.unit.as_deref(), Some("actions.runner.acme.service"));
-    assert_eq!(facts.container_id, Some("a".repeat(64)));
+    assert_eq!(facts.container, None);
     assert_eq!(
         (evidence.worker(), evidence.step(), evidence.can_ask_for_token()),
         (Some(20), Some(30), false)
@@ -78,6 +82,34 @@ fn a_child_of_a_step_belongs_to_its_job() {
     assert_eq!(found.job.step, ProcessKey { pid: 30, start_ticks: 30 });
     let Claim::Observed(job) = &found.claim else { panic!("not observed") };
     assert_eq!(job.job().repository, "acme/etl");
+}
+
+#[test]
+fn a_container_is_known_by_its_cgroup_and_its_image_by_its_engine() {
+    let (fake, worker) = runner();
+    let (id, other) = ("a".repeat(64), "b".repeat(64));
+    // Started by the step itself, and by a daemon; on a host with both versions, where the second one says nothing.
+    fake.process(41, 40, 41).cgroup(&format!("0::/system.slice/docker-{id}.scope\n"));
+    fake.process(51, 1, 51).cgroup(&format!("4:memory:/docker/{id}\n1:name=systemd:/docker/{other}\n0::/\n"));
+    for id in [&id, &other] {
+        let folder = fake.root().join("host/var/lib/docker/containers").join(id);
+        fs::create_dir_all(&folder).unwrap();
+        let state = format!(r#"{{"ID":"{id}","Config":{{"Image":"python:3.12"}}}}"#);
+        fs::write(folder.join("config.v2.json"), state).unwrap();
+    }
+    let of = |pid| read(&scene(fake.root(), &worker), &owner(pid, LATER), &CLOCKS);
+    let evidence = of(41);
+    let container = evidence.process().container.as_ref().unwrap();
+    assert_eq!((container.id.as_str(), container.image.as_deref()), (id.as_str(), Some("python:3.12")));
+    assert_eq!(evidence.step(), Some(30), "it belongs to the job");
+    let evidence = of(51);
+    assert_eq!(evidence.process().container.as_ref().unwrap().id, other);
+    let reason = evidence.found().unwrap_err();
+    assert_eq!(reason, &NobodyReason::ContainerOfNoJob("docker bbbbbbbbbbbb, image python:3.12".to_owned()));
+    assert!(
+        reason.to_string().contains("in a container (docker bbbbbbbbbbbb, image python:3.12)"),
+        "{reason}"
+    );
 }
 
 #[test]

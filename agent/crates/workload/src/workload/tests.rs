@@ -113,7 +113,7 @@ fn facts(pid: u32) -> ProcessFacts {
         ancestors: Vec::new(),
         cgroup: String::new(),
         unit: None,
-        container_id: None,
+        container: None,
     }
 }
 
