@@ -225,6 +225,7 @@ impl Corridor {
             Exchange::Monitoring { query_id } => {
                 results::monitoring(self, peer, &inbound, query_id, id).await
             }
+            Exchange::SqlApi(_) => Err(Refusal::UnjudgedExchange("a statement of the SQL API")),
             Exchange::Unknown(unknown) => Err(Refusal::UnknownExchange(unknown)),
         };
         match answered {

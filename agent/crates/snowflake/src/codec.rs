@@ -1,8 +1,11 @@
 //! Bodies as they travel: with or without gzip, always bounded.
 
-use std::{borrow::Cow, io::Read};
+use std::{
+    borrow::Cow,
+    io::{Read, Write},
+};
 
-use flate2::bufread::GzDecoder;
+use flate2::{Compression, bufread::GzDecoder, write::GzEncoder};
 
 /// Why a body could not be brought into plain form.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -64,6 +67,15 @@ pub fn plain<'a>(
     Ok(Cow::Owned(plain))
 }
 
+/// The gzip form of a body, quickly rather than small: it goes over loopback.
+#[must_use]
+pub fn gzip(plain: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    // Writing into memory does not fail; were it ever to, what is cut off is no valid gzip.
+    drop(encoder.write_all(plain));
+    encoder.finish().unwrap_or_default()
+}
+
 /// Checks that a request's `Content-Type` does not make Snowflake read the bytes otherwise than as UTF-8. A missing
 /// header is fine: JSON is UTF-8 then.
 ///
@@ -87,17 +99,7 @@ pub fn json_in_utf8(content_type: Option<&str>) -> Result<(), CodecError> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
-
-    use flate2::{Compression, write::GzEncoder};
-
     use super::*;
-
-    fn gzip(plain: &[u8]) -> Vec<u8> {
-        let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
-        encoder.write_all(plain).unwrap();
-        encoder.finish().unwrap()
-    }
 
     #[test]
     fn plain_and_gzip_bodies_come_out_plain() {
@@ -138,7 +140,7 @@ mod tests {
     #[test]
     fn a_bomb_stops_at_the_limit() {
         let bomb = gzip(&vec![b' '; 1 << 20]);
-        assert!(bomb.len() < 2_000);
+        assert!(bomb.len() < 10_000);
         let bytes_max = (1 << 20) - 1;
         assert_eq!(plain(&bomb, Some("gzip"), bytes_max), Err(CodecError::TooLarge { bytes_max }));
         assert_eq!(plain(&bomb, Some("gzip"), 1 << 20).unwrap().len(), 1 << 20);

@@ -150,10 +150,26 @@ impl Presented {
     /// The user a key-pair JWT is for. It is not verified here: Snowflake does that, and nobody is logged in unless
     /// it holds.
     pub(crate) fn key_pair_user(&self) -> Option<String> {
-        match TokenShape::of(self.token.as_ref()?.expose()) {
-            TokenShape::KeyPair { user } => user,
-            TokenShape::Opaque | TokenShape::Audience | TokenShape::Bare => None,
-        }
+        key_pair_user(self.token.as_ref()?.expose())
+    }
+}
+
+/// The kind of a token that a request carries in its `Authorization` header. `declared` is what the request calls it;
+/// where it says nothing, Snowflake tells a key-pair JWT by itself and takes the rest for OAuth (protocol part 3.3).
+pub(crate) fn bearer_kind(token: &str, declared: Option<&str>) -> CredentialKind {
+    match (declared, TokenShape::of(token)) {
+        (_, TokenShape::Bare) | (Some("PROGRAMMATIC_ACCESS_TOKEN"), _) => CredentialKind::ProgrammaticToken,
+        (None | Some("KEYPAIR_JWT"), TokenShape::KeyPair { .. }) => CredentialKind::KeyPair,
+        (None | Some("OAUTH"), TokenShape::Opaque | TokenShape::Audience) => CredentialKind::OAuth,
+        _ => CredentialKind::Unrecognized,
+    }
+}
+
+/// The user that a key-pair JWT is for, not verified.
+pub(crate) fn key_pair_user(token: &str) -> Option<String> {
+    match TokenShape::of(token) {
+        TokenShape::KeyPair { user } => user,
+        TokenShape::Opaque | TokenShape::Audience | TokenShape::Bare => None,
     }
 }
 

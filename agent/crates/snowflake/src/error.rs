@@ -43,6 +43,12 @@ pub enum DecodeError {
     /// Rows where the kind of reply has none, or two sets of rows in one reply.
     #[error("the reply has rows where none are expected")]
     UnexpectedRows,
+    /// An HTTP status that no such reply has.
+    #[error("the reply has the HTTP status {status}")]
+    Status {
+        /// The status.
+        status: u16,
+    },
 }
 
 impl DecodeError {
@@ -74,6 +80,17 @@ pub enum RequestError {
     /// There are keys that may mean anything.
     #[error("the request carries {0}; use a driver version that this agent knows, or a newer agent")]
     UnknownKeys(UnknownKeys),
+    /// A parameter of the address that has no value, or another than it may have.
+    #[error("the address's parameter {name:?} has a value that is not known")]
+    OddParameter {
+        /// Its name.
+        name: &'static str,
+    },
+    /// A request that says it holds more than one statement.
+    #[error(
+        "the request sets MULTI_STATEMENT_COUNT to something else than 1; send its statements one by one"
+    )]
+    SeveralStatements,
     /// A login would set a new password.
     #[error("the login would change the user's password; change it outside this host")]
     PasswordChange,

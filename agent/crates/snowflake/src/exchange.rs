@@ -4,7 +4,7 @@ use http::{Method, Uri};
 use model::RequestId;
 use uuid::Uuid;
 
-use crate::{error::shown, query_string::QueryString};
+use crate::{error::shown, query_string::QueryString, sql_api};
 
 /// The exchanges this agent knows, by method and path.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +44,8 @@ pub enum Exchange {
     Telemetry,
     /// `GET /ocsp_response_cache.json`, without TLS on port 80
     OcspCache,
+    /// A request of the SQL API.
+    SqlApi(sql_api::Call),
     /// Anything else.
     Unknown(Unknown),
 }
@@ -72,6 +74,7 @@ impl Exchange {
             Self::Abort { .. } => "abort",
             Self::Telemetry => "telemetry",
             Self::OcspCache => "ocsp-cache",
+            Self::SqlApi(call) => call.name(),
             Self::Unknown(_) => "unknown",
         }
     }
@@ -106,6 +109,7 @@ fn known(method: &Method, uri: &Uri) -> Option<Exchange> {
         (&Method::POST, "/telemetry/send" | "/telemetry/send/sessionless") => Some(Exchange::Telemetry),
         (&Method::GET, "/ocsp_response_cache.json") => Some(Exchange::OcspCache),
         (&Method::GET, path) if path.starts_with(MONITORING) => monitoring(path),
+        (method, path) if path.starts_with("/api/") => sql_api::Call::of(method, path).map(Exchange::SqlApi),
         (method, path) => of_statement(method, path),
     }
 }
@@ -140,7 +144,7 @@ fn request_id(query: &QueryString) -> Option<Option<RequestId>> {
 
 /// An id in the one spelling drivers use. If another spelling of the same id were taken, Snowflake might see two
 /// requests where the agent sees a retry.
-fn canonical(text: &str) -> Option<Uuid> {
+pub(crate) fn canonical(text: &str) -> Option<Uuid> {
     Uuid::try_parse(text).ok().filter(|id| id.hyphenated().to_string() == text)
 }
 
@@ -192,6 +196,7 @@ mod tests {
             ("POST", "/telemetry/send".into(), Exchange::Telemetry),
             ("POST", "/telemetry/send/sessionless".into(), Exchange::Telemetry),
             ("GET", "/ocsp_response_cache.json".into(), Exchange::OcspCache),
+            ("POST", "/api/v2/statements?async=true".into(), Exchange::SqlApi(sql_api::Call::Submit)),
         ] {
             assert_eq!(classified(method, &target), exchange, "{method} {target}");
         }
@@ -234,10 +239,10 @@ mod tests {
 
     #[test]
     fn an_unknown_request_is_named_without_its_query_string() {
-        let Exchange::Unknown(unknown) = classified("POST", "/api/v2/statements?token=hunter2") else {
+        let Exchange::Unknown(unknown) = classified("POST", "/api/v2/tables?token=hunter2") else {
             panic!("known")
         };
-        assert_eq!(unknown, Unknown { request: "POST /api/v2/statements".into(), is_api: true });
+        assert_eq!(unknown, Unknown { request: "POST /api/v2/tables".into(), is_api: true });
         let Exchange::Unknown(unknown) = classified("GET", &format!("/{}", "x".repeat(9_000))) else {
             panic!("known")
         };

@@ -29,6 +29,7 @@ pub mod refusal;
 mod renew;
 mod rows;
 mod splice;
+pub mod sql_api;
 mod status;
 pub mod telemetry;
 

@@ -110,7 +110,8 @@ impl fmt::Debug for QueryRequest {
     }
 }
 
-fn count_bindings(body: &Object<'_>) -> Result<usize, DecodeError> {
+/// How many placeholders are bound. Each binding is an object.
+pub(crate) fn count_bindings(body: &Object<'_>) -> Result<usize, DecodeError> {
     let Some(bindings) = body.object("bindings")? else { return Ok(0) };
     for (name, binding) in bindings.entries() {
         if !binding.get().starts_with('{') {

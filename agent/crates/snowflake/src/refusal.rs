@@ -54,10 +54,22 @@ pub fn login(message: &str) -> Vec<u8> {
 /// A statement of the SQL API is refused. This one is sent with HTTP status 422.
 #[must_use]
 pub fn sql_api(message: &str, query_id: QueryId, now: Timestamp) -> Vec<u8> {
+    let origin = (CODE_REFUSED, SQL_STATE_REFUSED);
+    api_failure(message, origin, query_id, now)
+}
+
+/// A statement of the SQL API was not refused but could not be carried out. HTTP status 422 as well: it is the one
+/// whose body clients read.
+#[must_use]
+pub fn sql_api_unavailable(message: &str, query_id: QueryId, now: Timestamp) -> Vec<u8> {
+    api_failure(message, (CODE_FAILED, SQL_STATE_FAILED), query_id, now)
+}
+
+fn api_failure(message: &str, (code, sql_state): (&str, &str), query_id: QueryId, now: Timestamp) -> Vec<u8> {
     let handle = query_id.to_string();
     json(&SqlApi {
-        code: CODE_REFUSED,
-        sql_state: SQL_STATE_REFUSED,
+        code,
+        sql_state,
         message,
         statement_handle: &handle,
         created_on: now.unix_seconds().saturating_mul(1_000),

@@ -75,7 +75,8 @@ fn find(body: &str, data: &Object<'_>) -> Result<Option<(Rows, Place)>, DecodeEr
     }
 }
 
-fn cells(row: &RawValue) -> Result<Vec<Option<String>>, DecodeError> {
+/// The cells of one row.
+pub(crate) fn cells(row: &RawValue) -> Result<Vec<Option<String>>, DecodeError> {
     serde_json::from_str(row.get())
         .map_err(|_| DecodeError::wrong_type("rowset", "rows of cells that are texts or null"))
 }
@@ -87,7 +88,8 @@ fn is_empty(rows: &Rows) -> bool {
     }
 }
 
-fn column(body: &str, entry: &RawValue) -> Result<(ColumnMeta, Column), DecodeError> {
+/// One column of a row type: what it is, and where in `body` its description may change.
+pub(crate) fn column(body: &str, entry: &RawValue) -> Result<(ColumnMeta, Column), DecodeError> {
     let entry = Object::parse(entry.get())?;
     let name = entry.text("name")?.ok_or(DecodeError::Missing { key: "name" })?;
     let type_name = entry.text("type")?.ok_or(DecodeError::Missing { key: "type" })?.to_lowercase();
