@@ -28,6 +28,17 @@ impl Answer {
         Self { status, headers, body: body.into() }
     }
 
+    /// Snowflake's own reply, with every byte of its body as it came, compressed or not.
+    pub(crate) fn as_it_came(status: StatusCode, headers: HeaderMap, body: Bytes) -> Self {
+        Self { status, headers, body }
+    }
+
+    /// A refusal of a credential that came with a request of the SQL API. Clients take 401 for an old token and send the
+    /// request again with a new one, and 422 for a statement that failed; 403 they show, with its body.
+    pub(crate) fn forbidden(body: Vec<u8>) -> Self {
+        Self { status: StatusCode::FORBIDDEN, ..Self::json(body) }
+    }
+
     /// A refusal in the shape of the SQL API, whose failures are HTTP 422 (protocol part 3.3).
     pub(crate) fn unprocessable(body: Vec<u8>) -> Self {
         Self { status: StatusCode::UNPROCESSABLE_ENTITY, ..Self::json(body) }

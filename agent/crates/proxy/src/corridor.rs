@@ -11,7 +11,7 @@ use identity::Principal;
 use model::{
     AccountName, ConnectionId, HostName, Mode, OriginalDst, ProcessFacts, QueryId, Secret, Timestamp,
 };
-use snowflake::Exchange;
+use snowflake::{Exchange, sql_api::Call};
 use tokio::{net::TcpStream, sync::watch};
 use tokio_rustls::server::TlsStream;
 use tracing::{debug, warn};
@@ -27,6 +27,7 @@ use crate::{
     results,
     retries::Kept,
     session::{Session, Sessions},
+    sql_api,
     upstream::{Dial, Inbound, Upstream},
 };
 
@@ -60,6 +61,7 @@ pub struct Corridor {
     pub(crate) sessions: Sessions,
     /// Answers kept for retries.
     pub(crate) kept: Kept,
+    pub(crate) sql_api: sql_api::Memory,
     workload: workload::Workload,
     terminator: tls::Terminator,
     /// Whether the agent is about to end.
@@ -106,6 +108,7 @@ impl Corridor {
             upstream: Upstream::new(parts.dial, parts.originator),
             sessions: Sessions::new(),
             kept: Kept::default(),
+            sql_api: sql_api::Memory::new(),
             workload: parts.workload,
             terminator: parts.terminator,
             stopping: watch::Sender::new(false),
@@ -205,6 +208,8 @@ impl Corridor {
         let (what, bytes_max) = match exchange {
             Exchange::Login { .. } => (What::Login, REQUEST_BYTES_MAX),
             Exchange::Query { .. } => (What::Statement, STATEMENT_BYTES_MAX),
+            Exchange::SqlApi(Call::Submit) => (What::ApiStatement, STATEMENT_BYTES_MAX),
+            Exchange::SqlApi(_) => (What::ApiRequest, REQUEST_BYTES_MAX),
             _ => (What::Request, REQUEST_BYTES_MAX),
         };
         let Ok(body) = Limited::new(body, bytes_max).collect().await else {
@@ -225,7 +230,7 @@ impl Corridor {
             Exchange::Monitoring { query_id } => {
                 results::monitoring(self, peer, &inbound, query_id, id).await
             }
-            Exchange::SqlApi(_) => Err(Refusal::UnjudgedExchange("a statement of the SQL API")),
+            Exchange::SqlApi(call) => sql_api::answer(self, peer, &inbound, call, id).await,
             Exchange::Unknown(unknown) => Err(Refusal::UnknownExchange(unknown)),
         };
         match answered {

@@ -19,6 +19,7 @@ mod reply;
 mod results;
 mod retries;
 mod session;
+mod sql_api;
 mod statements;
 #[cfg(test)]
 mod testing;

@@ -44,6 +44,20 @@ pub(crate) const UNASKED_WAIT_MAX: Duration = Duration::from_secs(900);
 /// A statement that waits for its turn has Snowflake asked this often about those that it waits for.
 pub(crate) const TURN_ASK_EVERY: Duration = Duration::from_secs(1);
 
+/// Credentials that the SQL API was asked with, by job and role, and how long one is taken for logged in.
+pub(crate) const API_ADMITTED_MAX: usize = 10_000;
+/// See [`API_ADMITTED_MAX`]. A key-pair JWT lives for an hour at most.
+pub(crate) const API_ADMITTED_WAIT_MAX: Duration = Duration::from_secs(3_600);
+
+/// Statements of the SQL API whose rows may be asked for. Beyond it the oldest is forgotten, and must be submitted again.
+pub(crate) const API_STATEMENTS_MAX: usize = 10_000;
+
+/// How long one is remembered. Snowflake keeps results for a day.
+pub(crate) const API_STATEMENTS_WAIT_MAX: Duration = Duration::from_secs(24 * 3_600);
+
+/// What a client of the SQL API says it is, as the record keeps it.
+pub(crate) const CLIENT_CHARS_MAX: usize = 200;
+
 /// A connection that has sent no complete request head for so long is closed.
 pub(crate) const HEAD_WAIT_MAX: Duration = Duration::from_secs(300);
 

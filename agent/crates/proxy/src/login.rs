@@ -63,7 +63,7 @@ pub(crate) async fn login(
 
 /// Whether the account that a login names is the one its host stands for. Drivers leave the region out of it, or put
 /// it in.
-fn stands_for(account: &AccountName, named: &AccountName) -> bool {
+pub(crate) fn stands_for(account: &AccountName, named: &AccountName) -> bool {
     let first = |name: &AccountName| name.as_str().split('.').next().unwrap_or_default().replace('_', "-");
     first(account) == first(named)
 }

@@ -1,13 +1,14 @@
 //! Every reason why a client does not get what it asked for, and what it is told instead.
 //!
-//! Whatever it is, the answer is HTTP 200 in Snowflake's own error shape: an HTTP error status would lose the sentence,
-//! and some drivers would send the request again without end (protocol part 2.7).
+//! Whatever it is, the answer to a driver is HTTP 200 in Snowflake's own error shape: an HTTP error status would lose the
+//! sentence, and some drivers would send the request again without end (protocol part 2.7). Clients of the SQL API are
+//! told by status 422, as Snowflake tells them of a statement that failed, and by 403 of a credential that is refused.
 
 use std::time::SystemTime;
 
 use audit::Decision;
 use model::{HostName, QueryId, RuleId, Timestamp};
-use snowflake::{AuthorizationError, RequestError, Unknown, codec::CodecError};
+use snowflake::{AuthorizationError, RequestError, Unknown, codec::CodecError, sql_api::HeaderError};
 use uuid::Uuid;
 
 use crate::{answer::Answer, upstream::UpstreamError};
@@ -35,6 +36,8 @@ pub(crate) enum Refusal {
     Request(#[from] RequestError),
     #[error("{0}")]
     Authorization(#[from] AuthorizationError),
+    #[error("{0}")]
+    Headers(#[from] HeaderError),
     #[error("it belongs to no session that Snowfence knows; log in again")]
     UnknownSession,
     /// Nobody knows what is owed for its rows.
@@ -54,6 +57,25 @@ pub(crate) enum Refusal {
     DescribedEarlier,
     #[error("it repeats the id of an earlier request, with something else in it")]
     NotARetry,
+    #[error(
+        "it says that it repeats an earlier request, and Snowfence saw none with its id; send it without retry=true"
+    )]
+    UnseenRetry,
+    #[error(
+        "it may change the names of the session that it runs in, and the SQL API does not say to what; send it through the \
+         driver, or with a credential of its own"
+    )]
+    Renaming,
+    #[error(
+        "it asks for a statement that this job did not submit through Snowfence, or long ago; submit the statement again"
+    )]
+    ForeignHandle,
+    #[error("it asks for a later partition of a result whose first was not fetched; ask for that one before")]
+    LaterPartition,
+    #[error(
+        "whether a name in double quotes folds is not known without a login; write it in capitals, or without quotes"
+    )]
+    QuotedNames,
     #[error("it cannot be recorded: {0}")]
     Unrecorded(#[from] audit::Error),
     #[error("{0}")]
@@ -81,6 +103,10 @@ pub(crate) enum Withheld {
     Chunks,
     #[error("columns must be masked, and Snowflake's answer leads to data elsewhere")]
     Elsewhere,
+    #[error("Snowflake's answer is about several statements, whose results are asked for one by one")]
+    Several,
+    #[error("the record says that the statement has no rows")]
+    Over,
     #[error("Snowflake's answer has other rows than it says")]
     Short,
     #[error("{0}")]
@@ -93,15 +119,21 @@ pub(crate) enum What {
     Login,
     Statement,
     Request,
+    /// A credential that came with a request of the SQL API.
+    ApiLogin,
+    /// A statement of the SQL API.
+    ApiStatement,
+    /// Another request of the SQL API.
+    ApiRequest,
 }
 
 impl Refusal {
     /// The sentence that the client is shown and the record keeps.
     pub(crate) fn sentence(&self, what: What, id: QueryId) -> String {
         let what = match what {
-            What::Login => "login",
-            What::Statement => "statement",
-            What::Request => "request",
+            What::Login | What::ApiLogin => "login",
+            What::Statement | What::ApiStatement => "statement",
+            What::Request | What::ApiRequest => "request",
         };
         match self.rules() {
             [] => format!("Snowfence refused this {what}: {self} (request {id})"),
@@ -114,9 +146,16 @@ impl Refusal {
         let sentence = self.sentence(what, id);
         match (what, self) {
             (What::Login, _) => Answer::json(snowflake::refusal::login(&sentence)),
-            (_, Self::UnknownExchange(Unknown { is_api: true, .. })) => {
+            (What::ApiLogin, _) => Answer::forbidden(snowflake::refusal::login(&sentence)),
+            (What::ApiStatement | What::ApiRequest, _)
+            | (_, Self::UnknownExchange(Unknown { is_api: true, .. })) => {
                 let now = Timestamp::from(SystemTime::now());
-                Answer::unprocessable(snowflake::refusal::sql_api(&sentence, id, now))
+                let body = if self.is_failure() {
+                    snowflake::refusal::sql_api_unavailable(&sentence, id, now)
+                } else {
+                    snowflake::refusal::sql_api(&sentence, id, now)
+                };
+                Answer::unprocessable(body)
             }
             _ if self.is_failure() => Answer::json(snowflake::refusal::unavailable(&sentence, id)),
             _ => Answer::json(snowflake::refusal::statement(&sentence, id)),
@@ -153,12 +192,18 @@ impl Refusal {
             | Self::UnknownStatement(_)
             | Self::Request(_)
             | Self::Authorization(_)
+            | Self::Headers(_)
             | Self::UnknownSession
             | Self::OtherJob
             | Self::OtherAccount
             | Self::NameChanging(_)
             | Self::DescribedEarlier
             | Self::NotARetry
+            | Self::UnseenRetry
+            | Self::Renaming
+            | Self::ForeignHandle
+            | Self::LaterPartition
+            | Self::QuotedNames
             | Self::Encoding(_) => true,
             Self::NotAnAccount(_)
             | Self::RequestTooLarge { .. }

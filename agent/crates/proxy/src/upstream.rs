@@ -27,6 +27,7 @@ use policy::{Clearance, LoginPermit, Permit, StandingClearance};
 use snowflake::{
     QueryRequest,
     codec::{self, CodecError},
+    sql_api::Submission,
 };
 use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::client::TlsStream;
@@ -102,6 +103,25 @@ impl<'a> Worded<'a> {
     }
 }
 
+/// A statement's request as the SQL API has it, read once: what was judged is what is sent.
+#[derive(Debug)]
+pub(crate) struct Posed<'a> {
+    inbound: &'a Inbound,
+    submission: Submission,
+}
+
+impl<'a> Posed<'a> {
+    /// Reads the address and the body.
+    pub(crate) fn read(inbound: &'a Inbound) -> Result<Self, Refusal> {
+        Ok(Self { inbound, submission: Submission::decode(&inbound.uri, &inbound.json()?)? })
+    }
+
+    /// What they say.
+    pub(crate) fn submission(&self) -> &Submission {
+        &self.submission
+    }
+}
+
 impl Inbound {
     /// The plain body, if it is JSON in the one encoding that has one reading.
     pub(crate) fn json(&self) -> Result<Cow<'_, [u8]>, CodecError> {
@@ -115,6 +135,11 @@ impl Reply {
     pub(crate) fn plain(&self) -> Result<Vec<u8>, CodecError> {
         let coding = single(&self.headers, header::CONTENT_ENCODING)?;
         Ok(codec::plain(&self.body, coding, REPLY_BYTES_MAX)?.into_owned())
+    }
+
+    /// Whether the body is compressed.
+    pub(crate) fn is_compressed(&self) -> bool {
+        self.headers.contains_key(header::CONTENT_ENCODING)
     }
 }
 
@@ -159,6 +184,23 @@ impl Upstream {
             return Err(Refusal::Internal);
         }
         let reply = self.send(peer, worded.inbound, lease).await?;
+        Ok((reply, clearance))
+    }
+
+    /// Sends a statement of the SQL API, as [`Upstream::execute`] does.
+    pub(crate) async fn pose(
+        &self,
+        permit: Permit,
+        receipt: &Receipt,
+        lease: &Lease,
+        peer: &Peer,
+        posed: &Posed<'_>,
+    ) -> Result<(Reply, Clearance), Refusal> {
+        let (text, id, clearance) = permit.spend();
+        if id != receipt.query_id() || text != posed.submission.text {
+            return Err(Refusal::Internal);
+        }
+        let reply = self.send(peer, posed.inbound, lease).await?;
         Ok((reply, clearance))
     }
 
@@ -235,13 +277,28 @@ fn headers(host: &HostName, inbound: &Inbound, lease: &Lease) -> Result<HeaderMa
     let mut headers = end_to_end(&inbound.headers);
     headers.remove(header::AUTHORIZATION);
     headers.insert(header::HOST, HeaderValue::from_str(host.as_str())?);
-    headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
+    // A driver inflates what it gets and does not mind. A client of the SQL API may not have asked for gzip, and may want
+    // to be told by the server's own choice.
+    if !inbound.uri.path().starts_with("/api/") || accepts_gzip(&headers) {
+        headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
+    } else {
+        headers.remove(header::ACCEPT_ENCODING);
+    }
     if let Some(authorization) = lease.authorization() {
         let mut value = HeaderValue::from_str(authorization.expose())?;
         value.set_sensitive(true);
         headers.insert(header::AUTHORIZATION, value);
     }
     Ok(headers)
+}
+
+fn accepts_gzip(headers: &HeaderMap) -> bool {
+    let said = headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
+    said.flat_map(|value| value.split(',')).any(|coding| {
+        let mut parts = coding.split(';').map(str::trim);
+        let is_gzip = parts.next().is_some_and(|name| name.eq_ignore_ascii_case("gzip") || name == "*");
+        is_gzip && !parts.any(|weight| ["q=0", "q=0.0", "q=0.00", "q=0.000"].contains(&weight))
+    })
 }
 
 /// An error with its causes, in one line.
@@ -368,6 +425,25 @@ impl Write for Stream {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_client_says_whether_it_takes_gzip() {
+        for (said, expected) in [
+            (&[][..], false),
+            (&["gzip"], true),
+            (&["deflate, GZIP;q=0.5, br"], true),
+            (&["deflate", "*"], true),
+            (&["gzip;q=0"], false),
+            (&["identity"], false),
+            (&["xgzip"], false),
+        ] {
+            let mut headers = HeaderMap::new();
+            for value in said {
+                headers.append(header::ACCEPT_ENCODING, HeaderValue::from_static(value));
+            }
+            assert_eq!(accepts_gzip(&headers), expected, "{said:?}");
+        }
+    }
 
     #[test]
     fn headers_of_one_hop_stay_behind_and_underscores_survive() {
