@@ -8,6 +8,7 @@ pub(super) mod query_string;
 mod rows;
 mod sessions;
 mod shape;
+mod sql_api;
 mod statement;
 mod system;
 mod wire;
@@ -45,13 +46,22 @@ pub(super) struct Front {
     validity: Validity,
     sessions: Sessions,
     queries: Arc<Queries>,
+    submitted: sql_api::Submitted,
     log: RequestLog,
 }
 
 impl Front {
     /// A front over a running engine, without any session yet.
     pub(super) fn new(engine: Client, validity: Validity, log: RequestLog) -> Self {
-        Self { engine: Arc::new(engine), validity, sessions: Sessions::new(), queries: Arc::default(), log }
+        let submitted = sql_api::Submitted::default();
+        Self {
+            engine: Arc::new(engine),
+            validity,
+            sessions: Sessions::new(),
+            queries: Arc::default(),
+            submitted,
+            log,
+        }
     }
 
     /// The body of the answer; `None` for an endpoint that this front does not have.
@@ -202,6 +212,9 @@ impl Site for Front {
         if self.log.append(&line(caller, &asked)).is_err() {
             return refused("000603", "XX000", "the lab cannot log this request");
         }
+        if let Some(call) = sql_api::Call::of(&asked.method, asked.uri.path()) {
+            return self.sql_api(&caller.server_name, &asked, call).await;
+        }
         match self.route(caller, &asked).await {
             Some(body) => wire::reply(body, asked.accepts_gzip),
             None => text(StatusCode::NOT_FOUND, "the lab's Snowflake has no such endpoint\n"),
@@ -224,6 +237,9 @@ fn line(caller: &Caller, asked: &Asked) -> FrontRequest {
         query: asked.uri.query().unwrap_or_default().to_owned(),
         user_agent: asked.user_agent.clone(),
         login_name: shape::text(&asked.json, "/data/LOGIN_NAME").map(str::to_owned),
-        sql: shape::text(&asked.json, "/sqlText").map(str::to_owned),
+        sql: ["/sqlText", "/statement"]
+            .iter()
+            .find_map(|key| shape::text(&asked.json, key))
+            .map(str::to_owned),
     }
 }

@@ -21,6 +21,14 @@ pub(super) fn with_default_schema(uri: &Uri) -> String {
     target.to_owned()
 }
 
+/// Percent encoding of everything that is no letter or digit.
+pub(super) fn encode(text: &str) -> String {
+    let byte = |byte: u8| {
+        if byte.is_ascii_alphanumeric() { char::from(byte).to_string() } else { format!("%{byte:02X}") }
+    };
+    text.bytes().map(byte).collect()
+}
+
 /// Percent and plus decoding. What is no valid escape stays as it is.
 fn decode(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
@@ -61,6 +69,14 @@ mod tests {
             ("f", None),
         ] {
             assert_eq!(value(&uri, name).as_deref(), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_is_encoded_is_decoded() {
+        for text in ["A", "My \"db\" & é", "100%+1"] {
+            let uri: Uri = format!("/x?a={}", encode(text)).parse().unwrap();
+            assert_eq!(value(&uri, "a").as_deref(), Some(text));
         }
     }
 

@@ -120,6 +120,13 @@ impl Sessions {
         )
     }
 
+    /// A session for one statement. It has no token: nobody comes back to it.
+    pub(super) fn lone(&self, engine_token: String, names: Names) -> Arc<Session> {
+        let id = self.next_id.fetch_add(4, Ordering::Relaxed);
+        let validity = Validity { session: Duration::ZERO, master: Duration::ZERO };
+        Arc::new(Session { id, engine_token, validity, turn: tokio::sync::Mutex::new(Turn { names }) })
+    }
+
     /// The session whose session token this is.
     pub(super) fn find(&self, token: &str, now: Instant) -> Found {
         find(&self.tickets(), token, Kind::Session, now)

@@ -35,15 +35,20 @@ impl Errand {
     /// Executes a query request in its session: one statement at a time, and each request once. The answer is the
     /// reply, or that the statement is still running.
     pub(super) async fn execute(self, asked: &Asked) -> Bytes {
-        let Some(sql) = shape::text(&asked.json, "/sqlText") else {
+        let Some(query) = self.start(asked) else {
             return shape::failure("390400", "22000", "the request has no sqlText").to_string().into();
         };
+        if is_async(asked) { query.still_running() } else { query.reply().await }
+    }
+
+    /// Begins to execute a query request, and does not wait; `None` if it has no text.
+    pub(super) fn start(self, asked: &Asked) -> Option<Arc<Query>> {
+        let sql = shape::text(&asked.json, "/sqlText")?;
         let rewritten = system::rewrite(sql);
-        let is_async = asked.json.get("asyncExec") == Some(&Value::Bool(true));
         let order = Order {
             account: &self.account,
             request_id: query_string::value(&asked.uri, "requestId"),
-            is_async,
+            is_async: is_async(asked),
             sql,
             delay: rewritten.delay,
         };
@@ -51,7 +56,7 @@ impl Errand {
         if is_new {
             tokio::spawn(self.run(Arc::clone(&query), rewritten, asked.clone()));
         }
-        if is_async { query.still_running() } else { query.reply().await }
+        Some(query)
     }
 
     async fn run(self, query: Arc<Query>, rewritten: Rewritten, asked: Asked) {
@@ -74,6 +79,10 @@ impl Errand {
         // A statement that was cancelled meanwhile stays cancelled.
         query.end(Ended::new(reply, &query.id));
     }
+}
+
+fn is_async(asked: &Asked) -> bool {
+    asked.json.get("asyncExec") == Some(&Value::Bool(true))
 }
 
 async fn execute_once(

@@ -28,6 +28,7 @@ pub(super) struct Asked {
     /// The body's JSON; null where it is none.
     pub(super) json: Value,
     token: String,
+    bearer: String,
 }
 
 impl Asked {
@@ -43,6 +44,7 @@ impl Asked {
         let token = authorization.strip_prefix("Snowflake Token=\"").and_then(|rest| rest.strip_suffix('"'));
         Some(Self {
             token: token.unwrap_or_default().to_owned(),
+            bearer: authorization.strip_prefix("Bearer ").unwrap_or_default().to_owned(),
             accepts_gzip: text(&head.headers, header::ACCEPT_ENCODING).contains("gzip"),
             user_agent: text(&head.headers, header::USER_AGENT).to_owned(),
             method: head.method,
@@ -55,6 +57,17 @@ impl Asked {
     /// The token in `Authorization: Snowflake Token="…"`; empty without one.
     pub(super) fn token(&self) -> &str {
         &self.token
+    }
+
+    /// The token in `Authorization: Bearer …`; empty without one.
+    pub(super) fn bearer(&self) -> &str {
+        &self.bearer
+    }
+
+    /// The same request as a driver would send it, with another body.
+    pub(super) fn as_query(&self, json: &Value) -> Self {
+        let uri = Uri::from_static("/queries/v1/query-request");
+        Self { uri, json: json.clone(), body: json.to_string().into(), ..self.clone() }
     }
 
     /// Path and query string.
@@ -82,7 +95,8 @@ pub(super) fn reply(plain: Bytes, accepts_gzip: bool) -> Reply {
     reply
 }
 
-fn gzip(plain: &[u8]) -> Option<Bytes> {
+/// The gzip form of a body.
+pub(super) fn gzip(plain: &[u8]) -> Option<Bytes> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
     encoder.write_all(plain).ok()?;
     encoder.finish().ok().map(Bytes::from)
