@@ -111,10 +111,20 @@ fn status_and_doctor_say_what_is_and_what_is_not_right() {
     assert!(count("redirected").unwrap() > 0, "{}", status["counters"]);
     assert!(verb(&lab, &["status"], 0).contains("WARNING"), "a cgroup subtree is worth a warning");
 
+    assert_eq!(status["forwarded_dropped"], 0, "the table of nftables is there");
+
     let findings = json(&lab, &["doctor"], 0);
-    for what in
-        ["kernel", "btf", "cgroup", "pins", "policy", "CA", "upstream acme.snowflakecomputing.com", "issuer"]
-    {
+    for what in [
+        "kernel",
+        "btf",
+        "cgroup",
+        "pins",
+        "forwarded packets",
+        "policy",
+        "CA",
+        "upstream acme.snowflakecomputing.com",
+        "issuer",
+    ] {
         let finding = findings.as_array().unwrap().iter().find(|finding| finding["what"] == what);
         assert!(finding.is_some_and(|finding| finding["good"] == true), "{what}: {findings}");
     }
@@ -134,6 +144,7 @@ fn status_and_doctor_say_what_is_and_what_is_not_right() {
     lab.kill_agent().unwrap();
     let down = json(&lab, &["status"], 1);
     assert_eq!((&down["running"], &down["attached"]), (&Value::from(false), &Value::from(true)));
+    assert_eq!(down["forwarded_dropped"], 0, "it stays");
     assert!(verb(&lab, &["status"], 1).contains("connections to guarded addresses are refused"));
 }
 
