@@ -9,6 +9,9 @@ mod agent;
 mod cgroup;
 mod command;
 mod conduct;
+mod container;
+mod container_bundle;
+mod container_network;
 mod enter;
 mod environment;
 mod holder;
@@ -24,6 +27,7 @@ mod tools;
 mod worker;
 
 pub use command::{JobCommand, Running};
+pub use container::{Contained, Container, Engine, IMAGE, Network, POD};
 pub use enter::{Enter, enter};
 pub use holder::hold;
 pub use lab::{AgentStartFailed, Lab};

@@ -8,3 +8,4 @@ pub mod host;
 pub mod internet;
 
 pub use host::{AgentStartFailed, Identity, JobCommand, JobFacts, Lab, Mode, Options, Running};
+pub use host::{Contained, Container, Engine, IMAGE, Network, POD};

@@ -59,6 +59,22 @@ pub(super) fn kill(cgroup: &Path) -> Result<()> {
     }
 }
 
+/// Kills every process below `cgroup`, but for those in `spared` and below.
+pub(super) fn kill_beside(cgroup: &Path, spared: &Path) -> Result<()> {
+    if !spared.starts_with(cgroup) {
+        return kill(cgroup);
+    }
+    if cgroup == spared {
+        return Ok(());
+    }
+    let entries = match fs::read_dir(cgroup) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        entries => entries.with_context(|| format!("cannot list {}", cgroup.display()))?,
+    };
+    let folders = entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    folders.map(|entry| entry.path()).try_for_each(|folder| kill_beside(&folder, spared))
+}
+
 /// Removes `cgroup` with all below it, which must be without processes. Nothing there is no error.
 pub(super) fn remove(cgroup: &Path) -> Result<()> {
     let entries = match fs::read_dir(cgroup) {

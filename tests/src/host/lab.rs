@@ -41,6 +41,7 @@ pub struct Lab {
     internet: Internet,
     holder: Holder,
     jobs: AtomicU32,
+    containers: AtomicU32,
     follower: Follower,
 }
 
@@ -80,8 +81,8 @@ impl Lab {
         }
         internet.wait_until_ready()?;
         say("the internet is up");
-        let lab =
-            Self { options, tools, site, cwd, agent, internet, holder, jobs: AtomicU32::new(0), follower };
+        let (jobs, containers) = (AtomicU32::new(0), AtomicU32::new(0));
+        let lab = Self { options, tools, site, cwd, agent, internet, holder, jobs, containers, follower };
         if lab.options.agent {
             lab.agent.start()?;
             self::say(lab.options.verbose, start, "the agent is up");
@@ -269,7 +270,8 @@ impl Lab {
     }
 
     fn kill_commands(&self) -> Result<()> {
-        [Place::Runner, Place::User].iter().try_for_each(|place| cgroup::kill(&self.site.cgroup_of(*place)))
+        let agent = self.site.cgroup_of(Place::Agent);
+        cgroup::kill_beside(&self.guarded_cgroup(), &agent)
     }
 
     pub(super) fn site(&self) -> &Site {
@@ -286,6 +288,11 @@ impl Lab {
 
     pub(super) fn tools(&self) -> &Tools {
         &self.tools
+    }
+
+    /// A number for a container, from 0 on.
+    pub(super) fn next_container(&self) -> u32 {
+        self.containers.fetch_add(1, Ordering::Relaxed)
     }
 
     pub(super) fn job_file(&self) -> PathBuf {

@@ -7,7 +7,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use nix::mount::{MsFlags, mount};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 
 use super::site::{DNS, stand_ins};
@@ -18,6 +18,8 @@ pub(super) const SYSTEM_STORE: &str = "/etc/ssl/certs";
 pub(super) const LOCAL_CERTIFICATES: &str = "/usr/local/share/ca-certificates";
 /// What other packages do whenever the store changes. It may reach outside of our copies, so the lab leaves it out.
 const STORE_HOOKS: &str = "/etc/ca-certificates/update.d";
+/// Below these, container engines keep what they know. What the lab's containers leave there stays in the lab.
+const ENGINES_STATE: [&str; 2] = ["/run", "/var/lib"];
 /// The names of their copies.
 pub(super) const SYSTEM_STORE_COPY: &str = "system-store";
 pub(super) const LOCAL_CERTIFICATES_COPY: &str = "local-certificates";
@@ -36,6 +38,10 @@ pub(super) fn lay_out(folder: &Path, certifi: &[PathBuf]) -> Result<()> {
         .context("cannot mount bpffs on /sys/fs/bpf")?;
 
     let copies = stand_ins(folder);
+    for original in ENGINES_STATE {
+        let name = original.trim_start_matches('/').replace('/', "-");
+        layer(Path::new(original), &copies.join("layers").join(name))?;
+    }
     stand_in(
         &copies,
         "resolv.conf",
@@ -66,6 +72,22 @@ fn stand_in(copies: &Path, name: &str, text: &str, original: &str) -> Result<()>
     // A mount needs a file to cover; a link (as systemd-resolved makes) is covered where it leads.
     let covered = fs::canonicalize(original).unwrap_or_else(|_| PathBuf::from(original));
     bind(&file, &covered)
+}
+
+/// Lets everything that is written below a folder end up elsewhere.
+fn layer(original: &Path, place: &Path) -> Result<()> {
+    let at = || format!("cannot put a layer over {}", original.display());
+    fs::create_dir_all(place).with_context(at)?;
+    // A file system of its own: where the machine is a container, its files cannot be the upper layer.
+    mount(Some("layer"), place, Some("tmpfs"), MsFlags::empty(), None::<&str>).with_context(at)?;
+    let (upper, work) = (place.join("upper"), place.join("work"));
+    fs::create_dir(&upper).and_then(|()| fs::create_dir(&work)).with_context(at)?;
+    let options =
+        format!("lowerdir={},upperdir={},workdir={}", original.display(), upper.display(), work.display());
+    mount(Some("layer"), original, Some("overlay"), MsFlags::empty(), Some(options.as_str()))
+        .with_context(at)?;
+    // The layer holds it; the folder has to be free when the lab is cleared away.
+    umount2(place, MntFlags::MNT_DETACH).with_context(at)
 }
 
 /// Puts a copy of a folder in its place.

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use crate::{bpf::Toolchain, build, run};
 
 /// Packages, and what wants them. Debian 12 (with its security archive) has all of them.
-pub(super) const NEEDED: [&str; 17] = [
+pub(super) const NEEDED: [&str; 19] = [
     // The compiler of the kernel programs, and the library it compiles for them.
     "rustc-web",
     "cargo-web",
@@ -29,6 +29,9 @@ pub(super) const NEEDED: [&str; 17] = [
     "openssl",
     "procps",
     "python3-venv",
+    // Containers of the lab, and a look into the kernel's maps.
+    "bpftool",
+    "runc",
 ];
 
 /// Installs what is missing of `needed`. Returns whether anything was.
