@@ -27,7 +27,7 @@ use anyhow::{Context, Result, bail};
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::task::JoinSet;
 
-pub use addresses::{Addresses, BRIEF_HOST, EXPIRED_HOST, UNTRUSTED_HOST};
+pub use addresses::{Addresses, BRIEF_HOST, ELSEWHERE, EXPIRED_HOST, UNTRUSTED_HOST};
 pub use snowflake::Validity;
 
 use authority::Authority;
@@ -92,10 +92,14 @@ async fn listen(
     let (snowflake, ocsp, oidc, www) =
         (bind(at.snowflake).await?, bind(at.ocsp).await?, bind(at.oidc).await?, bind(at.www).await?);
 
-    let front = snowflake::Front::new(engine, options.validity, RequestLog::create(&options.dir)?);
+    let front = Arc::new(snowflake::Front::new(engine, options.validity, RequestLog::create(&options.dir)?));
     let issuer = oidc::Issuer::create(&options.dir)?;
     parts.spawn(dns::serve_udp(names));
     parts.spawn(dns::serve_tcp(names_tcp));
+    for elsewhere in &at.elsewhere {
+        let config = authority.server_config(addresses::is_snowflake)?;
+        parts.spawn(serve::tls(bind(*elsewhere).await?, config, Arc::clone(&front)));
+    }
     parts.spawn(serve::tls(snowflake, authority.server_config(addresses::is_snowflake)?, front));
     parts.spawn(serve::plain(ocsp, ocsp::NoCache));
     parts.spawn(serve::tls(oidc, authority.server_config(addresses::is_oidc)?, issuer));

@@ -10,6 +10,7 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, setns, unshare};
 
 use super::site::{INTERNET_ADDRESSES, Net, namespace_file};
+use crate::internet::ELSEWHERE;
 
 const HOST_ADDRESS: &str = "192.0.2.1";
 const INTERNET_ADDRESS: &str = "192.0.2.2";
@@ -56,8 +57,10 @@ fn enter_new(file: &Path) -> Result<()> {
 }
 
 fn internet_commands() -> String {
-    let addresses = INTERNET_ADDRESSES.map(|address| format!("address add {address}/32 dev lo\n"));
-    format!("link set lo up\n{}", addresses.concat())
+    let elsewhere = ELSEWHERE.map(|address| address.to_string());
+    let addresses = INTERNET_ADDRESSES.into_iter().chain(elsewhere.iter().map(String::as_str));
+    let addresses = addresses.map(|address| format!("address add {address}/32 dev lo\n"));
+    format!("link set lo up\n{}", addresses.collect::<String>())
 }
 
 fn host_commands(internet: &Path) -> String {

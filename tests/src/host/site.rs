@@ -17,7 +17,7 @@ pub(super) const CGROUP: &str = "snowfence-lab";
 
 /// Who answers names, in the lab's internet.
 pub(super) const DNS: &str = "203.0.113.53";
-/// All addresses of the lab's internet; who listens where is the business of `internet`.
+/// The addresses of the lab's internet that names lead to; who listens where is the business of `internet`.
 pub(super) const INTERNET_ADDRESSES: [&str; 4] = [DNS, "203.0.113.10", "203.0.113.20", "203.0.113.80"];
 
 /// The paths of one lab.

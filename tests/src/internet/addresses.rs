@@ -11,6 +11,14 @@ pub const EXPIRED_HOST: &str = "expired.snowflakecomputing.com";
 /// A Snowflake account whose certificate was issued by a root that nobody trusts.
 pub const UNTRUSTED_HOST: &str = "untrusted.snowflakecomputing.com";
 
+/// Where Snowflake answers as well, and no name leads: for a job that knows an address from somewhere else.
+pub const ELSEWHERE: [Ipv4Addr; 8] = {
+    const fn at(last: u8) -> Ipv4Addr {
+        Ipv4Addr::new(203, 0, 113, last)
+    }
+    [at(110), at(111), at(112), at(113), at(114), at(115), at(116), at(117)]
+};
+
 /// The issuer (`iss`) of GitHub Actions' job tokens.
 pub(super) const OIDC_ISSUER: &str = "https://token.actions.githubusercontent.com";
 /// Where a job asks for its token.
@@ -35,6 +43,8 @@ pub struct Addresses {
     pub dns: SocketAddr,
     /// Snowflake, TLS.
     pub snowflake: SocketAddr,
+    /// Further places of the same server.
+    pub elsewhere: Vec<SocketAddr>,
     /// The certificate cache that drivers ask before a handshake; plain HTTP on Snowflake's address.
     pub ocsp: SocketAddr,
     /// GitHub's token service, TLS.
@@ -51,6 +61,7 @@ impl Addresses {
         Self {
             dns: at(DNS, 53),
             snowflake: at(SNOWFLAKE, 443),
+            elsewhere: ELSEWHERE.map(|ip| at(ip, 443)).to_vec(),
             ocsp: at(SNOWFLAKE, 80),
             oidc: at(OIDC, 443),
             www: at(WWW, 443),

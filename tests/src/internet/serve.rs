@@ -42,6 +42,13 @@ pub(super) trait Site: Send + Sync + 'static {
     fn answer(&self, caller: &Caller, request: Request<Bytes>) -> impl Future<Output = Reply> + Send;
 }
 
+/// One site at several places.
+impl<S: Site> Site for Arc<S> {
+    fn answer(&self, caller: &Caller, request: Request<Bytes>) -> impl Future<Output = Reply> + Send {
+        S::answer(self, caller, request)
+    }
+}
+
 /// Serves a site under TLS for ever.
 pub(super) async fn tls(listener: TcpListener, config: Arc<ServerConfig>, site: impl Site) -> io::Result<()> {
     let (acceptor, site) = (TlsAcceptor::from(config), Arc::new(site));
