@@ -4,15 +4,17 @@ use interception::{Outcome, Rival};
 
 use crate::{
     GUARDED,
-    world::{Agent, Log, World},
+    world::{Agent, Log, World, not_shown},
 };
 
 /// Where the program acts: it sends whoever goes to 127.0.0.1 to the guarded address.
 const TO_LOOPBACK: &str = "connect 127.0.0.1 7";
 const TO_GUARDED: &str = "connect 203.0.113.10 443";
 
-/// `BPF_F_ALLOW_OVERRIDE`, `BPF_F_ALLOW_MULTI`, and that with `BPF_F_PREORDER`, `linux/bpf.h`.
-const WAYS: [&str; 4] = ["link", "1", "2", "66"];
+/// `BPF_F_ALLOW_MULTI` with `BPF_F_PREORDER`, `linux/bpf.h`: older kernels than 6.15 do not know the second.
+const PREORDER: &str = "66";
+/// By a link, and with `BPF_F_ALLOW_OVERRIDE` and `BPF_F_ALLOW_MULTI`.
+const WAYS: [&str; 4] = ["link", "1", "2", PREORDER];
 
 #[test]
 fn a_program_on_a_cgroup_below_does_not_undo_the_redirect() {
@@ -22,20 +24,27 @@ fn a_program_on_a_cgroup_below_does_not_undo_the_redirect() {
             let prefix = format!("in_cgroup {} under_program {0} {how}", child.path().display());
             (child, prefix)
         };
+        let mut there = Vec::new();
         for how in WAYS {
             let (_child, prefix) = below(how);
             let said = world.client(&format!("{prefix} {TO_LOOPBACK}")).await;
+            if how == PREORDER && said == "error=EINVAL" {
+                not_shown("BPF_F_PREORDER");
+                continue;
+            }
+            there.push(how);
             assert_eq!(said, "peer=203.0.113.10:443 got=REAL", "the trick itself must work: {how}");
         }
         let agent = Agent::guarding(&world.config(0), &[GUARDED]).await;
-        for how in WAYS {
+        let redirected = 2 * u64::try_from(there.len()).unwrap();
+        for how in there {
             for way in [TO_GUARDED, TO_LOOPBACK] {
                 let (_child, prefix) = below(how);
                 let said = world.client(&format!("{prefix} {way}")).await;
                 assert!(said.contains(" got=AGENT 203.0.113.10:443 "), "{how}, {way}: {said}");
             }
         }
-        assert_eq!((agent.count(Outcome::Redirected), agent.count(Outcome::PacketDropped)), (8, 0));
+        assert_eq!((agent.count(Outcome::Redirected), agent.count(Outcome::PacketDropped)), (redirected, 0));
     });
 }
 

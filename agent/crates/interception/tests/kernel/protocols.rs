@@ -1,12 +1,10 @@
 //! Other protocols than TCP, and raw sockets: the egress guard goes by the address, whatever is sent there.
 
-use std::io::{self, Write as _};
-
 use interception::Outcome;
 
 use crate::{
     GUARDED, GUARDED_V6,
-    world::{Agent, World},
+    world::{Agent, World, not_shown},
 };
 
 const REAL: &str = "got=REAL";
@@ -107,20 +105,22 @@ fn a_packet_is_dropped_whatever_its_protocol_but_control_messages() {
 fn a_stream_of_another_protocol_is_caught_or_leads_nowhere() {
     World::run(async |world| {
         let streams = [
-            // `AF_SMC` with the numbers that stand for IPv4 and IPv6, af_smc.h.
-            ("SMC", "protocol 203.0.113.10 443 43 0", Some(REAL), "EAFNOSUPPORT"),
-            ("SMC", "protocol 2001:db8::10 443 43 1", Some(REAL), "EAFNOSUPPORT"),
-            ("SCTP", "protocol 203.0.113.10 443 0 132", None, "EPROTONOSUPPORT"),
-            ("SCTP", "protocol 2001:db8::10 443 0 132", None, "EPROTONOSUPPORT"),
+            // `AF_SMC` with the numbers that stand for IPv4 and IPv6, af_smc(7).
+            ("SMC", "protocol 203.0.113.10 443 43 1 0", Some(REAL), "EAFNOSUPPORT"),
+            ("SMC", "protocol 2001:db8::10 443 43 1 1", Some(REAL), "EAFNOSUPPORT"),
+            ("SCTP", "protocol 203.0.113.10 443 0 1 132", None, "EPROTONOSUPPORT"),
+            ("SCTP", "protocol 2001:db8::10 443 0 1 132", None, "EPROTONOSUPPORT"),
+            // A type of socket that no other protocol has; gone from Linux 6.16.
+            ("DCCP", "protocol 203.0.113.10 443 0 6 33", None, "ESOCKTNOSUPPORT"),
+            ("DCCP", "protocol 2001:db8::10 443 0 6 33", None, "ESOCKTNOSUPPORT"),
         ];
         let mut there = Vec::new();
         for (name, way, open, absent) in streams {
             let said = world.client(way).await;
             if said == format!("error={absent}") {
-                // Past the harness, which keeps to itself what a test prints that passes.
-                writeln!(io::stderr(), "NOT SHOWN on this kernel, which has no {name}: {way}").unwrap();
+                not_shown(&format!("{name}: {way}"));
             } else {
-                // The server speaks no SCTP, and says so at once.
+                // The server speaks neither of the others, and says so at once.
                 assert_eq!(said, open.unwrap_or("error=ECONNREFUSED"), "without an agent, {way}");
                 there.push((name, way));
             }

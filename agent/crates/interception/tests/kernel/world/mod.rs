@@ -38,7 +38,7 @@ use tokio::{
 use self::{home::Home, namespace::Namespace};
 pub(crate) use agent::Agent;
 pub(crate) use log::Log;
-pub(crate) use proof::caught;
+pub(crate) use proof::{caught, not_shown, there};
 
 /// Longest that one client may take, its start included.
 const CLIENT_TIME_MAX: Duration = Duration::from_secs(60);

@@ -141,6 +141,8 @@ def packet_often(seconds, host, port):
 def tun(host, port):
     """A TUN device: what is written to it arrives as if from a host behind this one, and is forwarded."""
     kind = family(host)
+    if not os.path.exists("/dev/net/tun"):
+        subprocess.run(["modprobe", "tun"], check=True)
     fd = os.open("/dev/net/tun", os.O_RDWR)
     # TUNSETIFF; a TUN device, packets without a header of the device's own.
     fcntl.ioctl(fd, 0x400454CA, struct.pack("16sH22x", b"away", 0x1001))

@@ -1,5 +1,7 @@
 //! A way to a guarded address, taken twice: it must lead there while nobody guards, or its test could not fail.
 
+use std::io::{self, Write as _};
+
 use super::{Agent, World};
 use crate::{GUARDED, GUARDED_V6};
 
@@ -19,4 +21,22 @@ pub(crate) async fn caught(world: &World, ways: &[&str]) -> (Agent, Vec<String>)
         all.push(said);
     }
     (agent, all)
+}
+
+/// Those of the ways that this kernel has. It says of one that it has not what it says of nothing else, `absent`.
+pub(crate) async fn there<'a>(world: &World, ways: &[&'a str], absent: &str) -> Vec<&'a str> {
+    let mut there = Vec::new();
+    for &way in ways {
+        if world.client(way).await == format!("error={absent}") {
+            not_shown(way);
+        } else {
+            there.push(way);
+        }
+    }
+    there
+}
+
+/// Says it past the harness, which keeps to itself what a test prints that passes.
+pub(crate) fn not_shown(what: &str) {
+    writeln!(io::stderr(), "NOT SHOWN, because this kernel does not have it: {what}").unwrap();
 }

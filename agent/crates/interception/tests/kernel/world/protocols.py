@@ -86,9 +86,9 @@ def send_by_ring(sock, place):
     del held
 
 
-def protocol(host, port, kind, number):
-    """A stream of another family or protocol, where the kernel has it."""
-    sock = socket.socket(int(kind) or family(host), socket.SOCK_STREAM, int(number))
+def protocol(host, port, kind, how, number):
+    """A connection of another family, type or protocol, where the kernel has it."""
+    sock = socket.socket(int(kind) or family(host), int(how), int(number))
     for way in (socket.SO_SNDTIMEO, socket.SO_RCVTIMEO):
         sock.setsockopt(socket.SOL_SOCKET, way, struct.pack("=2q", SECONDS_MAX, 0))
     # By the system call itself: Python does not know the addresses of every family.
