@@ -62,6 +62,21 @@ impl Address {
         a == x && b == y && c == z
     }
 
+    /// Whether a server on another host can have this address and be reached from any namespace: not loopback, not
+    /// unspecified (which is loopback to a connect), and not `fe80::/10`, where a device is part of the address.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_elsewhere(self) -> bool {
+        let [a, b, c, d] = self.words;
+        if self.is_mapped() {
+            let [first, ..] = d.to_ne_bytes();
+            return first != 127 && d != 0;
+        }
+        let is_link_local = a.to_ne_bytes()[0] == 0xfe && a.to_ne_bytes()[1] & 0xc0 == 0x80;
+        let is_own = a == 0 && b == 0 && c == 0 && (d == 0 || d == 1u32.to_be());
+        !(is_link_local || is_own)
+    }
+
     /// Whether this is one of the two addresses a listener may have.
     #[inline(always)]
     #[must_use]
@@ -112,6 +127,18 @@ mod tests {
         let mapped: IpAddr = "::ffff:203.0.113.10".parse().unwrap();
         assert_eq!(Address::from(plain), Address::from(mapped));
         assert_eq!(Address::from_v4_word(u32::from_ne_bytes([203, 0, 113, 10])), Address::from(plain));
+    }
+
+    #[test]
+    fn what_is_on_this_host_or_bound_to_a_device_is_not_elsewhere() {
+        for text in
+            ["203.0.113.10", "10.0.0.1", "169.254.169.254", "2001:db8::10", "fd00::1", "::2", "fec0::1"]
+        {
+            assert!(Address::from(text.parse::<IpAddr>().unwrap()).is_elsewhere(), "{text}");
+        }
+        for text in ["127.0.0.1", "127.8.9.1", "0.0.0.0", "::1", "::", "fe80::1", "febf::1"] {
+            assert!(!Address::from(text.parse::<IpAddr>().unwrap()).is_elsewhere(), "{text}");
+        }
     }
 
     #[test]

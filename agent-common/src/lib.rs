@@ -21,6 +21,7 @@ mod listener;
 mod mark;
 mod origin;
 mod outcome;
+mod ports;
 
 pub use address::Address;
 pub use domain::{DOMAIN_BYTES_MAX, DOMAINS_MAX, Domain, NAME_BYTES, NAME_WORDS};
@@ -30,6 +31,7 @@ pub use listener::Listener;
 pub use mark::Mark;
 pub use origin::{COMM_BYTES, Origin};
 pub use outcome::Outcome;
+pub use ports::Ports;
 
 /// Version of everything in this crate. Part of the path under which maps and links are pinned.
 pub const LAYOUT: u32 = 2;

@@ -1,4 +1,5 @@
-//! `connect(2)`: a stream to a guarded address is pointed at the agent's listener, or refused.
+//! `connect(2)`: a stream to a guarded address, or to one that the agent has to look at first, is pointed at the
+//! agent's listener, or refused.
 
 use core::ptr::{self, addr_of};
 
@@ -22,7 +23,7 @@ use crate::{
     events::{self, Name, Task},
     listeners,
     maps::ORIGINS,
-    marks,
+    marks, scope,
     sock_addr::{self, Family},
     verdict::{self, ALLOW, ECONNREFUSED, ENOMEM},
 };
@@ -45,8 +46,9 @@ pub(crate) fn connect6(ctx: SockAddrContext) -> i32 {
 /// that refusing it would change which one a client tries first. What it then sends is dropped by the egress guard.
 #[inline(always)]
 fn decide(ctx: &SockAddrContext, family: Family) -> i32 {
-    let asked = sock_addr::address(ctx, family);
-    if !marks::is_guarded(&asked) || !sock_addr::is_stream(ctx) {
+    let (asked, port) = (sock_addr::address(ctx, family), sock_addr::port(ctx));
+    let is_caught = marks::is_guarded(&asked, port) || scope::is_unknown(&asked, port);
+    if !is_caught || !sock_addr::is_stream(ctx) {
         forget(ctx);
         return ALLOW;
     }

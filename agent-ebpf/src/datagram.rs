@@ -21,7 +21,7 @@ pub(crate) fn sendmsg6(ctx: SockAddrContext) -> i32 {
 
 #[inline(always)]
 fn decide(ctx: &SockAddrContext, family: Family) -> i32 {
-    if !marks::is_guarded(&sock_addr::address(ctx, family)) {
+    if !marks::is_guarded(&sock_addr::address(ctx, family), sock_addr::port(ctx)) {
         return ALLOW;
     }
     verdict::count(Outcome::DatagramRefused);

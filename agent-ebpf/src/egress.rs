@@ -12,7 +12,7 @@ use aya_ebpf::{
 use aya_log_ebpf::warn;
 
 use crate::{
-    marks, tripwire,
+    marks, scope, tripwire,
     verdict::{self, ALLOW, DENY},
 };
 
@@ -25,12 +25,17 @@ const V4_HEADER_BYTES: usize = 20;
 const V6_HEADER_BYTES: usize = 40;
 /// "More fragments" and the offset, which are all zero in a packet that is whole.
 const V4_FRAGMENT_BITS: u16 = 0x3fff;
+/// The offset alone, which is zero in a packet that begins with a header of its protocol.
+const V4_OFFSET_BITS: u16 = 0x1fff;
 /// Where length and flags lie in a TCP header, RFC 9293 3.1.
 const TCP_LENGTH_AT: u32 = 12;
+/// Where the destination port lies, in TCP and UDP alike.
+const PORT_AT: u32 = 2;
 
 /// Protocol numbers, of IP and of sockets alike.
 const ICMP: u8 = 1;
 pub(crate) const TCP: u8 = 6;
+const UDP: u8 = 17;
 const ICMPV6: u8 = 58;
 
 /// `SOCK_STREAM` and `SOCK_RAW`, socket(2).
@@ -42,7 +47,7 @@ const AF_INET: u32 = 2;
 const TCP_RST: u8 = 0x04;
 const TCP_ACK: u8 = 0x10;
 
-/// What the guard looks at. Ports are not among it: all of a guarded address is guarded, fragments included.
+/// What the guard looks at first. Of an address that is guarded as a whole, nothing more: fragments are included.
 pub(crate) struct Header {
     pub(crate) destination: Address,
     pub(crate) protocol: u8,
@@ -50,12 +55,14 @@ pub(crate) struct Header {
     pub(crate) bytes: u32,
     /// Whether what follows is a part of something longer. In IPv6 that is a protocol of its own.
     pub(crate) is_fragment: bool,
+    /// Whether it is a part that does not begin with a header of its protocol.
+    is_later_fragment: bool,
 }
 
 #[cgroup_skb(egress)]
 pub(crate) fn egress_guard(ctx: SkBuffContext) -> i32 {
     let Some(header) = header(&ctx) else { return ALLOW };
-    if !marks::is_guarded(&header.destination) {
+    if !is_guarded(&ctx, &header) {
         return tripwire::look(&ctx, &header);
     }
     if is_control(&header) {
@@ -90,6 +97,7 @@ fn header(ctx: &SkBuffContext) -> Option<Header> {
                 protocol,
                 bytes: u32::from(words & 0x0f) * 4,
                 is_fragment: u16::from_be_bytes([f, g]) & V4_FRAGMENT_BITS != 0,
+                is_later_fragment: u16::from_be_bytes([f, g]) & V4_OFFSET_BITS != 0,
             })
         }
         IPV6 => {
@@ -100,10 +108,39 @@ fn header(ctx: &SkBuffContext) -> Option<Header> {
                 protocol,
                 bytes: V6_HEADER_BYTES as u32,
                 is_fragment: false,
+                is_later_fragment: false,
             })
         }
         _ => None,
     }
+}
+
+/// Whether the packet is one that only the agent may send.
+#[inline(always)]
+fn is_guarded(ctx: &SkBuffContext, header: &Header) -> bool {
+    let Some(ports) = marks::guarded(&header.destination) else {
+        return scope::is_strict()
+            && header.protocol == TCP
+            && port(ctx, header).is_some_and(|port| scope::is_unknown(&header.destination, port));
+    };
+    if ports.is_every() {
+        return true;
+    }
+    match port(ctx, header) {
+        Some(port) => ports.contains(port),
+        // A later fragment is of no use without the first. In IPv6 a port may lie behind further headers.
+        None => !header.destination.is_mapped(),
+    }
+}
+
+/// The destination port (host byte order), where it lies right behind the IP header.
+#[inline(always)]
+fn port(ctx: &SkBuffContext, header: &Header) -> Option<u16> {
+    if header.is_later_fragment || (header.protocol != TCP && header.protocol != UDP) {
+        return None;
+    }
+    let port: [u8; 2] = ctx.load((header.bytes + PORT_AT) as usize).ok()?;
+    Some(u16::from_be_bytes(port))
 }
 
 /// Control messages pass: path discovery and neighbour discovery of the agent's own connections are sent by sockets of

@@ -6,7 +6,7 @@
 //! uid or firewall mark, or a verdict beyond "guarded or not" and "the agent's own socket or not"; a name in a
 //! ClientHello only ever stops a packet, and never lets one through.
 //!
-//! One file per hook, `tripwire` beside `egress`, and four that they share: `events`, `maps`, `marks` and `verdict`. Fields of a context are read and
+//! One file per hook, `tripwire` beside `egress`, and five that they share: `events`, `maps`, `marks`, `scope` and `verdict`. Fields of a context are read and
 //! written volatile throughout: the compiler would otherwise merge neighbouring accesses into a wider one, which the
 //! verifier refuses.
 
@@ -22,6 +22,7 @@ mod maps;
 mod marks;
 mod peer_name;
 mod record;
+mod scope;
 mod sock_addr;
 mod tripwire;
 mod verdict;

@@ -2,16 +2,16 @@
 
 use agent_common::{
     ANNOUNCED_MAX, Address, EVENTS_BYTES, Event, FLOWS_MAX, Flow, GUARDED_ADDRESSES_MAX, LISTENERS_MAX,
-    Listener, Mark, Origin, Outcome, Present, SUSPECTED_MAX,
+    Listener, Mark, Origin, Outcome, Ports, Present, SUSPECTED_MAX,
 };
 use aya_ebpf::{
     btf_maps::{HashMap, LruHashMap, PerCpuArray, RingBuf, SkStorage},
     macros::btf_map,
 };
 
-/// The guarded addresses. Written by the agent alone.
+/// The guarded addresses, with their guarded ports. Written by the agent alone.
 #[btf_map]
-pub(crate) static GUARDED: HashMap<Address, Present, { GUARDED_ADDRESSES_MAX as usize }> = HashMap::new();
+pub(crate) static GUARDED: HashMap<Address, Ports, { GUARDED_ADDRESSES_MAX as usize }> = HashMap::new();
 
 /// By cookie of a network namespace: where the agent listens in it. Written by the agent alone.
 #[btf_map]

@@ -2,15 +2,22 @@
 
 use core::ptr;
 
-use agent_common::{Address, Mark};
+use agent_common::{Address, Mark, Ports};
 use aya_ebpf::{bindings::bpf_sock, helpers::generated::bpf_sk_storage_get};
 
 use crate::maps::{GUARDED, MARKS};
 
-/// Whether `address` is in the guarded set.
+/// What is guarded of `address`, if anything is.
 #[inline(always)]
-pub(crate) fn is_guarded(address: &Address) -> bool {
-    GUARDED.get_ptr(address).is_some()
+pub(crate) fn guarded(address: &Address) -> Option<Ports> {
+    // SAFETY: the value is copied at once; the agent replaces entries whole.
+    unsafe { GUARDED.get(address) }.copied()
+}
+
+/// Whether `port` (host byte order) of `address` is guarded.
+#[inline(always)]
+pub(crate) fn is_guarded(address: &Address, port: u16) -> bool {
+    guarded(address).is_some_and(|ports| ports.contains(port))
 }
 
 /// Whether `socket` carries `mark`.

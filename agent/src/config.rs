@@ -123,6 +123,7 @@ impl Config {
                 drop_forwarded: file.attach.drop_forwarded,
                 domains: domains.clone(),
                 observing: matches!(file.mode, ModeWord::Observe),
+                scope: interception::Scope::Addresses,
             },
             accounts,
             domains,

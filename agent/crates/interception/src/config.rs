@@ -23,4 +23,16 @@ pub struct Config {
     /// Connections that are older than the guard, and those to a guarded name at an address that is not guarded, are
     /// reported and let be. Everything else is as without.
     pub observing: bool,
+    /// Which connections are caught.
+    pub scope: Scope,
+}
+
+/// Which connections are caught. An agent that starts over what another has pinned brings its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Scope {
+    /// Those to what is guarded.
+    #[default]
+    Addresses,
+    /// Also those to port 443 of every other address but this host's own, for the agent to find out what is behind it.
+    Strict,
 }

@@ -112,6 +112,16 @@ pub enum Error {
         /// How many there may be.
         max: usize,
     },
+    /// A port that is none, or more ports of one address than can be guarded.
+    #[error(
+        "{endpoint} cannot be guarded: a port is from 1 to 65535, and one address has at most {max} of them"
+    )]
+    Ports {
+        /// The address, and one of its ports.
+        endpoint: SocketAddr,
+        /// How many there may be.
+        max: usize,
+    },
     /// What the programs say at once cannot be read.
     #[error("cannot read the kernel programs' events: {0}")]
     Events(#[source] io::Error),

@@ -1,8 +1,11 @@
 //! The guarded set in the kernel.
 
-use std::{collections::BTreeSet, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{IpAddr, SocketAddr},
+};
 
-use agent_common::{Address, GUARDED_ADDRESSES_MAX, Present};
+use agent_common::{Address, GUARDED_ADDRESSES_MAX, Ports};
 use aya::maps::{HashMap, Map, MapData};
 
 use crate::{
@@ -14,47 +17,86 @@ use crate::{
 /// taken away.
 pub const GUARDED_MAX: usize = GUARDED_ADDRESSES_MAX as usize / 2;
 
-const PRESENT: Present = 1;
+/// Most ports that can be guarded of an address that is not guarded as a whole.
+pub const PORTS_MAX: usize = Ports::LISTED_MAX;
 
 /// The map of guarded addresses.
 #[derive(Debug)]
-pub(crate) struct Guarded(HashMap<MapData, Address, Present>);
+pub(crate) struct Guarded(HashMap<MapData, Address, Ports>);
 
 impl Guarded {
     pub(crate) fn new(map: Map) -> Result<Self, MapFault> {
         Ok(Self(map.try_into().map_err(MapFault::of(GUARDED))?))
     }
 
-    /// Makes `addrs` the guarded set. New addresses are added before old ones are removed: an address in both sets is
-    /// guarded throughout.
+    /// Makes `addrs` what is guarded on every port.
     pub(crate) fn replace(&mut self, addrs: &BTreeSet<IpAddr>) -> Result<(), Error> {
-        if addrs.len() > GUARDED_MAX {
-            return Err(Error::TooMany { given: addrs.len(), max: GUARDED_MAX });
-        }
-        let wanted = addrs.iter().map(|ip| ip.to_canonical()).collect::<BTreeSet<_>>();
-        if let Some(&ip) = wanted.iter().find(|ip| !is_guardable(**ip)) {
-            return Err(Error::Unguardable(ip));
-        }
-        let present = self.list()?.into_iter().collect::<BTreeSet<_>>();
+        let endpoints = self.endpoints()?;
+        self.apply(wanted(addrs, &endpoints)?)
+    }
+
+    /// Makes `endpoints` what is guarded by its port alone.
+    pub(crate) fn replace_endpoints(&mut self, endpoints: &BTreeSet<SocketAddr>) -> Result<(), Error> {
+        let addrs = self.addresses()?;
+        self.apply(wanted(&addrs, endpoints)?)
+    }
+
+    /// The addresses that are guarded on every port.
+    pub(crate) fn addresses(&self) -> Result<BTreeSet<IpAddr>, MapFault> {
+        let list = self.list()?.into_iter();
+        Ok(list.filter(|(_, ports)| ports.is_every()).map(|(ip, _)| ip).collect())
+    }
+
+    /// The addresses and ports that are guarded by their port alone.
+    pub(crate) fn endpoints(&self) -> Result<BTreeSet<SocketAddr>, MapFault> {
+        let list = self.list()?.into_iter();
+        Ok(list.flat_map(|(ip, ports)| ports.listed().map(move |port| SocketAddr::new(ip, port))).collect())
+    }
+
+    /// New entries are written before old ones are removed: what is wanted before and after is guarded throughout.
+    fn apply(&mut self, wanted: BTreeMap<IpAddr, Ports>) -> Result<(), Error> {
+        let present = self.list()?;
         let fault = MapFault::of(GUARDED);
-        for &ip in wanted.difference(&present) {
-            self.0.insert(Address::from(ip), PRESENT, 0).map_err(&fault)?;
+        for (ip, ports) in &wanted {
+            if present.get(ip) != Some(ports) {
+                self.0.insert(Address::from(*ip), *ports, 0).map_err(&fault)?;
+            }
         }
-        for &ip in present.difference(&wanted) {
-            self.0.remove(&Address::from(ip)).map_err(&fault)?;
+        for ip in present.keys().filter(|ip| !wanted.contains_key(ip)) {
+            self.0.remove(&Address::from(*ip)).map_err(&fault)?;
         }
         Ok(())
     }
 
-    /// The guarded addresses, in order.
-    pub(crate) fn list(&self) -> Result<Vec<IpAddr>, MapFault> {
-        let mut list = self
-            .0
-            .keys()
-            .map(|key| key.map(IpAddr::from).map_err(MapFault::of(GUARDED)))
-            .collect::<Result<Vec<_>, _>>()?;
-        list.sort_unstable();
-        Ok(list)
+    fn list(&self) -> Result<BTreeMap<IpAddr, Ports>, MapFault> {
+        let entries = self.0.iter().map(|entry| entry.map(|(key, ports)| (IpAddr::from(key), ports)));
+        entries.collect::<Result<_, _>>().map_err(MapFault::of(GUARDED))
+    }
+}
+
+/// What belongs into the map. An address that is guarded as a whole needs no ports.
+fn wanted(
+    addrs: &BTreeSet<IpAddr>,
+    endpoints: &BTreeSet<SocketAddr>,
+) -> Result<BTreeMap<IpAddr, Ports>, Error> {
+    let mut wanted: BTreeMap<IpAddr, Ports> = BTreeMap::new();
+    for endpoint in endpoints {
+        let ip = endpoint.ip().to_canonical();
+        let before = wanted.get(&ip).map_or(Vec::new(), |ports| ports.listed().collect());
+        let mut ports = before;
+        if !ports.contains(&endpoint.port()) {
+            ports.push(endpoint.port());
+        }
+        let ports = Ports::of(&ports).ok_or(Error::Ports { endpoint: *endpoint, max: PORTS_MAX })?;
+        wanted.insert(ip, ports);
+    }
+    wanted.extend(addrs.iter().map(|ip| (ip.to_canonical(), Ports::EVERY)));
+    if wanted.len() > GUARDED_MAX {
+        return Err(Error::TooMany { given: wanted.len(), max: GUARDED_MAX });
+    }
+    match wanted.keys().find(|ip| !is_guardable(**ip)) {
+        Some(&ip) => Err(Error::Unguardable(ip)),
+        None => Ok(wanted),
     }
 }
 
@@ -69,6 +111,30 @@ pub fn is_guardable(ip: IpAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn set<T: std::str::FromStr + Ord>(texts: &[&str]) -> BTreeSet<T> {
+        texts.iter().filter_map(|text| text.parse().ok()).collect()
+    }
+
+    #[test]
+    fn ports_add_up_and_give_way_to_the_whole_address() {
+        let endpoints = set(&["192.0.2.9:3128", "[::ffff:192.0.2.9]:8080", "203.0.113.10:3128"]);
+        let wanted = wanted(&set(&["203.0.113.10"]), &endpoints).unwrap();
+        let proxy = "192.0.2.9".parse().unwrap();
+        let expected =
+            [(proxy, Ports::of(&[3128, 8080]).unwrap()), ("203.0.113.10".parse().unwrap(), Ports::EVERY)];
+        assert_eq!(wanted, BTreeMap::from(expected));
+    }
+
+    #[test]
+    fn a_port_that_is_none_and_a_port_too_many_are_refused() {
+        let many = ["192.0.2.9:1", "192.0.2.9:2", "192.0.2.9:3", "192.0.2.9:4", "192.0.2.9:5"];
+        for endpoints in [many.as_slice(), &["192.0.2.9:0"]] {
+            let refused = wanted(&BTreeSet::new(), &set(endpoints));
+            assert!(matches!(refused, Err(Error::Ports { max: PORTS_MAX, .. })), "{refused:?}");
+        }
+        assert!(matches!(wanted(&BTreeSet::new(), &set(&["127.0.0.1:3128"])), Err(Error::Unguardable(_))));
+    }
 
     #[test]
     fn only_an_address_of_another_host_can_be_guarded() {

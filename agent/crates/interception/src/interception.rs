@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeSet,
     io,
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread,
 };
@@ -94,7 +94,7 @@ impl Interception {
     pub fn guard(&self, addrs: &BTreeSet<IpAddr>) -> Result<(), Error> {
         let mut guarded = self.attached.guarded.lock().unwrap_or_else(PoisonError::into_inner);
         guarded.replace(addrs)?;
-        self.forward().replace(&guarded.list()?.into_iter().collect());
+        self.forward().replace(&guarded.addresses()?);
         drop(guarded);
         self.pins.remove_other_layouts()
     }
@@ -114,6 +114,18 @@ impl Interception {
             let _gone = answer.send(cut.run());
         })?;
         answered.await.map_err(io::Error::other)
+    }
+
+    /// Makes `endpoints` what is guarded beside the guarded set: of each address only these ports, as of a machine that
+    /// is a proxy on one and something else on the others. An address that is also in the guarded set stays guarded on
+    /// every port.
+    ///
+    /// # Errors
+    /// As [`guard`](Self::guard), and when an address has more than [`PORTS_MAX`](crate::PORTS_MAX) ports, or a port is
+    /// zero.
+    pub fn guard_ports(&self, endpoints: &BTreeSet<SocketAddr>) -> Result<(), Error> {
+        let mut guarded = self.attached.guarded.lock().unwrap_or_else(PoisonError::into_inner);
+        guarded.replace_endpoints(endpoints)
     }
 
     /// The next connection that was caught, in whichever network namespace. One that reached the listener without having been redirected is closed,
@@ -217,7 +229,7 @@ impl Attached {
         let counters = Counters::new(take(&mut object, object::COUNTERS)?)?;
         // Last, for nothing above may fail and leave a table behind.
         let mut forward = Forward::new(&cfg.pins, cfg.drop_forwarded);
-        forward.take_over(&guarded.list()?.into_iter().collect());
+        forward.take_over(&guarded.addresses()?);
         Ok(Self {
             listeners,
             marker,

@@ -39,12 +39,12 @@ mod sock_diag;
 mod sys;
 
 pub use agent_common::{DOMAIN_BYTES_MAX, DOMAINS_MAX, Event, EventKind, NAME_BYTES, Outcome};
-pub use config::Config;
+pub use config::{Config, Scope};
 pub use destroy::{Older, OlderConnection};
 pub use dialer::Dialer;
 pub use error::{Error, MapFault};
 pub use forward::dropped_of as forwarded_dropped;
-pub use guarded::{GUARDED_MAX, is_guardable};
+pub use guarded::{GUARDED_MAX, PORTS_MAX, is_guardable};
 pub use intercepted::Intercepted;
 pub use interception::Interception;
 pub use listeners::NamespaceListener;

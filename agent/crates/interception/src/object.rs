@@ -4,7 +4,7 @@ use std::{io, path::Path};
 
 use agent_common::{
     Address, DOMAINS_MAX, Domain, FLOWS_MAX, Flow, GUARDED_ADDRESSES_MAX, LISTENERS_MAX, Listener, Mark,
-    Origin, Outcome, Present,
+    Origin, Outcome, Ports,
 };
 use aya::{
     Ebpf, EbpfLoader, include_bytes_aligned,
@@ -13,7 +13,12 @@ use aya::{
     util::KernelVersion,
 };
 
-use crate::{config::Config, error::Error, hook::Hook, pins::Pins};
+use crate::{
+    config::{Config, Scope},
+    error::Error,
+    hook::Hook,
+    pins::Pins,
+};
 
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/snowfence.bpf.o"));
 
@@ -42,7 +47,7 @@ pub(crate) struct Shape {
 
 /// Every pinned map. Keys of socket storage are descriptors.
 pub(crate) const SHAPES: [Shape; 7] = [
-    Shape::of::<Address, Present>(GUARDED, MapType::Hash, GUARDED_ADDRESSES_MAX),
+    Shape::of::<Address, Ports>(GUARDED, MapType::Hash, GUARDED_ADDRESSES_MAX),
     Shape::of::<u64, Listener>(LISTENERS, MapType::Hash, LISTENERS_MAX),
     Shape::of::<i32, Mark>(MARKS, MapType::SkStorage, 0),
     Shape::of::<i32, Origin>(ORIGINS, MapType::SkStorage, 0),
@@ -84,10 +89,12 @@ pub(crate) fn load(cfg: &Config, pins: &Pins) -> Result<Ebpf, Error> {
     let domains = domains(cfg)?;
     let observing = u32::from(cfg.observing);
     let has_set_retval = u32::from(KernelVersion::current().is_ok_and(|found| found >= SET_RETVAL_SINCE));
+    let is_strict = u32::from(cfg.scope == Scope::Strict);
     let mut loader = EbpfLoader::new();
     loader.override_global("HAS_SET_RETVAL", &has_set_retval, true);
     loader.override_global("OBSERVING", &observing, true);
     loader.override_global("DOMAINS", &domains[..], true);
+    loader.override_global("IS_STRICT", &is_strict, true);
     for shape in &SHAPES {
         let path = pins.path(shape.name);
         shape.check(&path)?;

@@ -6,7 +6,7 @@
 use std::{
     fs::{self, DirBuilder, File, Metadata},
     io,
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
     os::{
         fd::AsFd as _,
         unix::fs::{DirBuilderExt as _, MetadataExt as _},
@@ -113,8 +113,10 @@ pub struct Pinned {
     pub attached: Vec<&'static str>,
     /// Names of the hooks that have none.
     pub detached: Vec<&'static str>,
-    /// The guarded addresses, in order.
+    /// The addresses that are guarded on every port, in order.
     pub guarded: Vec<IpAddr>,
+    /// The single ports that are guarded of others, in order.
+    pub guarded_ports: Vec<SocketAddr>,
     /// Where agents listen, or last did.
     pub listeners: Vec<ListenerEntry>,
     /// How often each outcome was met since the maps were made.
@@ -143,6 +145,7 @@ pub fn inspect(pins: &Path) -> Result<Pinned, Error> {
         attached: Vec::new(),
         detached: Vec::new(),
         guarded: Vec::new(),
+        guarded_ports: Vec::new(),
         listeners: Vec::new(),
         counters: Vec::new(),
     };
@@ -152,7 +155,9 @@ pub fn inspect(pins: &Path) -> Result<Pinned, Error> {
         list.push(hook.name());
     }
     if let Some(map) = open_map(&folder, object::GUARDED)? {
-        pinned.guarded = Guarded::new(Map::HashMap(map))?.list()?;
+        let guarded = Guarded::new(Map::HashMap(map))?;
+        pinned.guarded = guarded.addresses()?.into_iter().collect();
+        pinned.guarded_ports = guarded.endpoints()?.into_iter().collect();
     }
     if let Some(map) = open_map(&folder, object::LISTENERS)? {
         pinned.listeners = listeners(map)?;

@@ -267,6 +267,7 @@ mod tests {
             drop_forwarded: true,
             domains: Vec::new(),
             observing: false,
+            scope: crate::Scope::default(),
         };
         let checks = preflight(&cfg);
         let names: Vec<_> = checks.iter().map(|check| check.name).collect();

@@ -21,6 +21,7 @@ mod programs;
 mod protocols;
 mod restart;
 mod rings;
+mod strict;
 mod tripwire;
 mod ways;
 mod world;

@@ -24,7 +24,7 @@ use std::{
 };
 
 use aya::programs::links::{FdLink, PinnedLink};
-use interception::Config;
+use interception::{Config, Scope};
 use model::HostName;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use tempfile::TempDir;
@@ -217,7 +217,8 @@ impl World {
 /// What an agent of these tests is told.
 pub(crate) fn config(cgroup: PathBuf, pins: PathBuf, port: u16) -> Config {
     let domains = vec![HostName::parse("snowflakecomputing.com").unwrap()];
-    Config { cgroup: Some(cgroup), pins, port, drop_forwarded: true, domains, observing: false }
+    let scope = Scope::Addresses;
+    Config { cgroup: Some(cgroup), pins, port, drop_forwarded: true, domains, observing: false, scope }
 }
 
 impl Drop for World {
