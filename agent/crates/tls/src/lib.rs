@@ -6,7 +6,9 @@
 //! Never: an upstream certificate taken on trust, a private key outside its file and this room's memory, a file of
 //! somebody else's changed without a way back.
 
+mod ask;
 mod authority;
+mod hello;
 mod intermediate;
 mod leaves;
 mod originate;
@@ -15,7 +17,9 @@ mod profile;
 mod terminate;
 pub mod trust;
 
+pub use ask::Shown;
 pub use authority::{Authority, AuthorityError, LeafError};
+pub use hello::{HELLO_BYTES_MAX, Hello};
 pub use originate::{OriginateError, Originator};
 pub use terminate::{AcceptError, Terminated, Terminator};
 

@@ -12,6 +12,7 @@ use std::{
 use model::HostName;
 use rustls::{
     CertificateError, ClientConfig, RootCertStore,
+    client::Resumption,
     crypto::aws_lc_rs,
     version::{TLS12, TLS13},
 };
@@ -22,7 +23,7 @@ use tokio::{
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-use crate::{place::Place, terminate::ALPN};
+use crate::{ask::server_name, place::Place, terminate::ALPN};
 
 /// How long the handshake with an upstream host may take.
 pub(crate) const HANDSHAKE_SECONDS_MAX: u64 = 10;
@@ -33,6 +34,8 @@ const ROOTS_BYTES_MAX: u64 = 16 * 1024 * 1024;
 #[derive(Debug, Clone)]
 pub struct Originator {
     config: Arc<ClientConfig>,
+    /// For asking whose a server is: every application protocol will do, and nothing is resumed.
+    asking: Arc<ClientConfig>,
 }
 
 /// Why there is no verified connection, or no trust to make one with.
@@ -54,15 +57,15 @@ pub enum OriginateError {
     Setup(rustls::Error),
     /// The server did not answer in time.
     #[error("{0} did not finish the TLS handshake within {HANDSHAKE_SECONDS_MAX} s")]
-    Deadline(HostName),
+    Deadline(String),
     /// The name cannot stand in a certificate.
     #[error("{0} cannot be asked for in a TLS handshake")]
-    Name(HostName),
+    Name(String),
     /// The server is not who it should be.
     #[error("the certificate of {name} is not to be trusted: {reason}")]
     Certificate {
         /// Who was asked for.
-        name: HostName,
+        name: String,
         /// What is wrong with it.
         reason: CertificateError,
     },
@@ -70,7 +73,7 @@ pub enum OriginateError {
     #[error("TLS handshake with {name} failed: {source}")]
     Handshake {
         /// Who was asked for.
-        name: HostName,
+        name: String,
         /// What went wrong.
         source: rustls::Error,
     },
@@ -78,7 +81,7 @@ pub enum OriginateError {
     #[error("the connection to {name} broke during its TLS handshake: {source}")]
     Io {
         /// Who was asked for.
-        name: HostName,
+        name: String,
         /// What the kernel said.
         source: io::Error,
     },
@@ -127,8 +130,10 @@ impl Originator {
             .map_err(OriginateError::Setup)?
             .with_root_certificates(roots)
             .with_no_client_auth();
+        let mut asking = config.clone();
+        asking.resumption = Resumption::disabled();
         config.alpn_protocols = vec![ALPN.to_vec()];
-        Ok(Self { config: Arc::new(config) })
+        Ok(Self { config: Arc::new(config), asking: Arc::new(asking) })
     }
 
     /// Speaks TLS as a client over `io` and returns once `name`'s certificate has been verified.
@@ -139,14 +144,19 @@ impl Originator {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let server_name =
-            ServerName::try_from(name.as_str().to_owned()).map_err(|_| OriginateError::Name(name.clone()))?;
-        let connect = TlsConnector::from(Arc::clone(&self.config)).connect(server_name, io);
-        match timeout(Duration::from_secs(HANDSHAKE_SECONDS_MAX), connect).await {
-            Ok(Ok(stream)) => Ok(stream),
-            Ok(Err(error)) => Err(failed(name.clone(), error)),
-            Err(_) => Err(OriginateError::Deadline(name.clone())),
-        }
+        connect(&self.config, io, server_name(name)?).await
+    }
+
+    /// As [`handshake`](Self::handshake), for finding out whose a server is.
+    pub(crate) async fn connect<S>(
+        &self,
+        io: S,
+        name: ServerName<'static>,
+    ) -> Result<TlsStream<S>, OriginateError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        connect(&self.asking, io, name).await
     }
 
     /// The settings, for a client that makes its own connections.
@@ -156,7 +166,24 @@ impl Originator {
     }
 }
 
-fn failed(name: HostName, error: io::Error) -> OriginateError {
+async fn connect<S>(
+    config: &Arc<ClientConfig>,
+    io: S,
+    server_name: ServerName<'static>,
+) -> Result<TlsStream<S>, OriginateError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let name = server_name.to_str().into_owned();
+    let connect = TlsConnector::from(Arc::clone(config)).connect(server_name, io);
+    match timeout(Duration::from_secs(HANDSHAKE_SECONDS_MAX), connect).await {
+        Ok(Ok(stream)) => Ok(stream),
+        Ok(Err(error)) => Err(failed(name, error)),
+        Err(_) => Err(OriginateError::Deadline(name)),
+    }
+}
+
+fn failed(name: String, error: io::Error) -> OriginateError {
     match error.downcast::<rustls::Error>() {
         Ok(rustls::Error::InvalidCertificate(reason)) => OriginateError::Certificate { name, reason },
         Ok(source) => OriginateError::Handshake { name, source },

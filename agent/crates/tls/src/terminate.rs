@@ -112,6 +112,12 @@ impl Terminator {
         Ok(Self { authority, guarded: Box::new(guarded), base })
     }
 
+    /// Whether a client that asks for `name` is answered.
+    #[must_use]
+    pub fn is_guarded(&self, name: &HostName) -> bool {
+        (self.guarded)(name)
+    }
+
     /// Reads the client's hello, asks whether the name is guarded, and finishes the handshake under that name.
     ///
     /// # Errors

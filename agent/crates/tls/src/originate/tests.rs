@@ -2,12 +2,15 @@
 
 use std::{fs, time::SystemTime};
 
-use rustls::{HandshakeKind, ServerConfig, pki_types::PrivateKeyDer};
+use rustls::{AlertDescription, HandshakeKind, ServerConfig, pki_types::PrivateKeyDer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 use tokio_rustls::TlsAcceptor;
 
 use super::*;
-use crate::testing::{HOST, authority_in, name};
+use crate::{
+    Shown,
+    testing::{HOST, authority_in, name},
+};
 
 /// A certificate authority of the outside world, and a server for `host` under it.
 fn upstream(host: &str, days: (i64, i64)) -> (String, TlsAcceptor) {
@@ -167,4 +170,57 @@ impl rustls::server::ResolvesServerCert for Fixed {
     fn resolve(&self, _: rustls::server::ClientHello<'_>) -> Option<Arc<rustls::sign::CertifiedKey>> {
         Some(Arc::clone(&self.0))
     }
+}
+
+/// What a server at the other end of `serve` shows when it is asked for `asked`.
+async fn shown(
+    originator: &Originator,
+    asked: Option<&str>,
+    serve: impl AsyncFnOnce(tokio::io::DuplexStream),
+) -> Result<Shown, OriginateError> {
+    let (near, far) = duplex(64 * 1024);
+    let (address, asked) = ([203, 0, 113, 10].into(), asked.map(name));
+    let (shown, ()) = tokio::join!(originator.ask(near, address, asked.as_ref()), serve(far));
+    shown
+}
+
+#[tokio::test]
+async fn a_server_that_is_asked_shows_the_names_of_its_certificate() {
+    let (pem, acceptor) = upstream("*.eu.snowflakecomputing.com", (-1, 1));
+    let originator = trusting(&pem);
+    // For the name that was asked, for another, and for no name at all.
+    for asked in [Some("acme.eu.snowflakecomputing.com"), Some("www.example.org"), None] {
+        let shown = shown(&originator, asked, async |far| drop(acceptor.accept(far).await)).await.unwrap();
+        assert_eq!(shown, Shown::Names(vec!["*.eu.snowflakecomputing.com".to_owned()]), "{asked:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_whose_time_is_not_now_says_nothing() {
+    for days in [(-2, -1), (1, 2)] {
+        let (pem, acceptor) = upstream(HOST, days);
+        let shown = shown(&trusting(&pem), Some(HOST), async |far| drop(acceptor.accept(far).await)).await;
+        assert!(matches!(shown, Err(OriginateError::Certificate { .. })), "{shown:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_server_does_not_prove_is_not_taken_for_a_name() {
+    let (pem, _) = upstream(HOST, (-1, 1));
+    let (_, strange) = upstream(HOST, (-1, 1));
+    let originator = trusting(&pem);
+    let untrusted =
+        shown(&originator, Some(HOST), async |far| drop(strange.accept(far).await)).await.unwrap();
+    assert_eq!(untrusted, Shown::Untrusted);
+    // An alert: fatal, unrecognized_name (RFC 8446, 6).
+    for (says, shows) in [
+        (b"\x15\x03\x03\x00\x02\x02\x70".as_slice(), Shown::Declined(AlertDescription::UnrecognisedName)),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", Shown::NotTls),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", Shown::NotTls),
+    ] {
+        let shown = shown(&originator, Some(HOST), async |mut far| far.write_all(says).await.unwrap()).await;
+        assert_eq!(shown.unwrap(), shows);
+    }
+    let silent = shown(&originator, Some(HOST), async |far| drop(far)).await;
+    assert!(matches!(silent, Err(OriginateError::Io { .. })), "{silent:?}");
 }
