@@ -72,23 +72,7 @@ impl Config {
         let accounts = host_names("guard.accounts", &file.guard.accounts)?;
         let domains = host_names("guard.domains", &file.guard.domains)?;
         ensure!(!accounts.is_empty(), "guard.accounts is empty: name the account hosts to guard");
-        let max = interception::DOMAINS_MAX;
-        ensure!(
-            domains.len() <= max,
-            "guard.domains has {} domains; at most {max} can be watched for",
-            domains.len()
-        );
-        for domain in &domains {
-            let (length, max) = (domain.as_str().len(), interception::DOMAIN_BYTES_MAX);
-            ensure!(
-                length <= max,
-                "guard.domains: {domain} is longer than {max} bytes, which cannot be watched for"
-            );
-            ensure!(
-                domain.as_str().contains('.'),
-                "guard.domains: {domain} is a whole top-level domain, and the CA would be good for every name in it"
-            );
-        }
+        watchable(&domains)?;
         for account in &accounts {
             ensure!(
                 domains.iter().any(|domain| account.is_within(domain)),
@@ -159,6 +143,28 @@ impl Config {
 /// The folder of the record below a state folder, for verbs that work without a configuration.
 pub(crate) fn record_dir(state: &Path) -> PathBuf {
     state.join("record")
+}
+
+/// The kernel programs look for names in these domains, and the CA signs them.
+fn watchable(domains: &[HostName]) -> Result<()> {
+    let max = interception::DOMAINS_MAX;
+    ensure!(
+        domains.len() <= max,
+        "guard.domains has {} domains; at most {max} can be watched for",
+        domains.len()
+    );
+    for domain in domains {
+        let (length, max) = (domain.as_str().len(), interception::DOMAIN_BYTES_MAX);
+        ensure!(
+            length <= max,
+            "guard.domains: {domain} is longer than {max} bytes, which cannot be watched for"
+        );
+        ensure!(
+            domain.as_str().contains('.'),
+            "guard.domains: {domain} is a whole top-level domain, and the CA would be good for every name in it"
+        );
+    }
+    Ok(())
 }
 
 /// A relative path would depend on where the agent was started.
