@@ -12,6 +12,7 @@ mod conduct;
 mod container;
 mod container_bundle;
 mod container_network;
+mod container_podman;
 mod enter;
 mod environment;
 mod holder;

@@ -10,7 +10,7 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Output;
+use std::process::{Command, Output};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -131,6 +131,26 @@ fn a_container_that_a_daemon_started_is_nobodys_and_the_record_names_it() {
     assert_eq!(lab.front_log().unwrap(), Vec::<Value>::new(), "something reached the server");
 }
 
+#[test]
+fn a_container_of_podman_is_not_below_the_job_and_the_record_names_it() {
+    let lab = Lab::start(Options::default()).unwrap();
+    let demo = script("demo.py");
+    let command = lab.podman(&["python3", &demo, "select name from customers"]).unwrap();
+    let output = command.run().unwrap();
+    let complaint = text(&output.stderr);
+    assert!(complaint.contains("in a container (podman "), "{complaint}");
+    let session = last_session(&lab);
+    let login = &session["login"];
+    assert_eq!(
+        (&login["who"]["assurance"], &login["verdict"]["decision"]),
+        (&"none".into(), &"refused".into())
+    );
+    let container = &login["process"]["container"];
+    assert_eq!((&container["engine"], &container["image"]), (&"podman".into(), &IMAGE.into()), "{container}");
+    assert_eq!(container["id"].as_str().unwrap().len(), 64, "{container}");
+    assert_eq!(lab.front_log().unwrap(), Vec::<Value>::new(), "something reached the server");
+}
+
 /// Tries what a container may with the capabilities that Docker gives, on an address.
 const WAYS: &str = r#"
 import socket, ssl, struct, sys, time
@@ -191,6 +211,20 @@ fn a_container_reaches_a_guarded_address_through_the_agent_or_not_at_all() {
         assert!(!free.contains("issuer Snowfence"), "{free}");
     }
     assert_eq!(lab.front_log().unwrap(), Vec::<Value>::new(), "something reached the server");
+}
+
+#[test]
+fn the_lab_runs_a_command_in_a_container_where_it_was_started_and_gives_its_exit_code() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path().canonicalize().unwrap();
+    let script = "ip -brief address >addresses; cat /proc/sys/kernel/hostname; pwd; exit 5";
+    let mut lab = Command::new(env!("CARGO_BIN_EXE_snowfence-lab"));
+    lab.args(["--container", "none", "--cwd"]).arg(&folder).args(["--", "sh", "-c", script]);
+    let output = lab.output().unwrap();
+    assert_eq!(output.status.code(), Some(5), "{}", text(&output.stderr));
+    assert_eq!(text(&output.stdout), format!("etl\n{}\n", folder.display()));
+    let addresses = fs::read_to_string(folder.join("addresses")).unwrap();
+    assert_eq!(addresses.lines().count(), 1, "{addresses}");
 }
 
 /// How often a kernel program came to this outcome.

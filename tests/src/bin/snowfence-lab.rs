@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use lab::{AgentStartFailed, Identity, Lab, Mode, Options};
+use lab::{AgentStartFailed, Identity, Lab, Mode, Network, Options};
 
 /// The lab itself failed; the command has not run, or not to its end.
 const LAB_FAILED: i32 = 125;
@@ -42,6 +42,9 @@ struct Cli {
     /// Where COMMAND starts; by default here.
     #[arg(long, value_name = "DIR")]
     cwd: Option<PathBuf>,
+    /// Run COMMAND in a container, as a step that starts one does.
+    #[arg(long, value_name = "NETWORK", value_enum)]
+    container: Option<Network>,
     /// Say what is done, and show the agent's log, on standard error.
     #[arg(short, long)]
     verbose: bool,
@@ -61,6 +64,7 @@ fn main() -> ExitCode {
         identity: cli.identity,
         state: cli.state,
         cwd: cli.cwd,
+        container: cli.container,
         verbose: cli.verbose,
         ..Options::default()
     };

@@ -40,7 +40,7 @@ pub enum Engine {
 }
 
 /// What a container is connected to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Network {
     /// A bridge on the host, which translates addresses: what engines do unless told otherwise.
     Bridge,
@@ -84,8 +84,9 @@ pub struct Contained<'lab> {
 }
 
 impl Lab {
-    /// A container with a command in it, to be started. Its root holds the host's programs read-only, names, the
-    /// certificates that the lab's hosts trust, as an operator bakes them in, and variables for Snowflake.
+    /// A container with a command in it, to be started. Its root holds the host's programs read-only, the folder that the
+    /// lab runs commands in, names, the certificates that the lab's hosts trust, as an operator bakes them in, and
+    /// variables for Snowflake.
     ///
     /// # Errors
     /// Says what of it could not be made, or which word is not UTF-8.

@@ -16,6 +16,7 @@ use serde_json::Value;
 
 use super::agent::{Agent, open_log};
 use super::command::{JobCommand, Running, words};
+use super::container::{Container, Engine};
 use super::options::Options;
 use super::site::{Place, Site};
 use super::supply::Internet;
@@ -114,12 +115,17 @@ impl Lab {
         Ok(JobCommand::new(self, words(command)?))
     }
 
-    /// Starts a command with the caller's own input, output and terminal.
+    /// Starts a command with the caller's own input, output and terminal, in a container if the options say so.
     ///
     /// # Errors
     /// It could not be started.
     pub fn attach<S: AsRef<OsStr>>(&self, command: &[S]) -> Result<Child> {
-        self.command(command)?.attach()
+        match self.options.container {
+            Some(network) => {
+                self.container(Container::new(Engine::Docker, network), command)?.command.attach()
+            }
+            None => self.command(command)?.attach(),
+        }
     }
 
     /// Runs a raw command beside the runner, in the host's namespaces and inside what the agent guards.

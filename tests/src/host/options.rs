@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
+use super::container::Network;
 use super::tools;
 
 /// What the agent does with its verdicts; the `mode` of its configuration.
@@ -97,6 +98,8 @@ pub struct Options {
     pub state: Option<PathBuf>,
     /// Where commands run; none: the folder in which the lab was started.
     pub cwd: Option<PathBuf>,
+    /// Start the command that [`crate::Lab::conduct`] runs in a container with this network.
+    pub container: Option<Network>,
     /// How long [`crate::Lab::run`] lets a command take.
     pub deadline: Duration,
     /// Say on standard error what is done, with times, and repeat the agent's log there.
@@ -115,6 +118,7 @@ impl Default for Options {
             identity: Identity::Verified,
             state: None,
             cwd: None,
+            container: None,
             deadline: Duration::from_secs(120),
             verbose: false,
         }

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use crate::{bpf::Toolchain, build, run};
 
 /// Packages, and what wants them. Debian 12 (with its security archive) has all of them.
-pub(super) const NEEDED: [&str; 19] = [
+pub(super) const NEEDED: [&str; 20] = [
     // The compiler of the kernel programs, and the library it compiles for them.
     "rustc-web",
     "cargo-web",
@@ -31,6 +31,7 @@ pub(super) const NEEDED: [&str; 19] = [
     "python3-venv",
     // Containers of the lab, and a look into the kernel's maps.
     "bpftool",
+    "podman",
     "runc",
 ];
 
