@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use interception::{Dialer, Intercepted, Interception};
-use model::{AccountName, ConnectionId, HostName, Timestamp};
+use model::{ConnectionId, HostName, Timestamp};
 use policy::{Classification, Policies, PolicyFile};
 use proxy::{Arrival, Corridor, Dial, Parts};
 use tls::{Authority, Originator, Terminator};
@@ -78,7 +78,7 @@ pub(crate) async fn build(config: &Config) -> Result<Built> {
     let prober = Prober::new(interception.dialer(), originator.clone());
     let corridor = Corridor::new(Parts {
         mode: config.mode,
-        accounts: config.accounts.iter().map(|host| (host.clone(), account_of(host))).collect(),
+        accounts: config.accounts.iter().map(|host| (host.clone(), snowflake::account_of(host))).collect(),
         workload,
         terminator,
         originator,
@@ -133,13 +133,6 @@ pub(crate) fn authority(config: &Config) -> Result<Arc<Authority>> {
         }
     }
     Ok(Arc::new(authority))
-}
-
-/// The account that a host stands for: what is before the domain, `ACME` for `acme.snowflakecomputing.com`.
-fn account_of(host: &HostName) -> AccountName {
-    let labels = host.as_str();
-    let name = labels.find(".snowflakecomputing.").map_or(labels, |end| labels.get(..end).unwrap_or(labels));
-    AccountName::new(name)
 }
 
 /// Finds out who opens connections. Nobody is asked yet.
@@ -211,21 +204,4 @@ async fn dial(dialer: &Dialer, addresses: &[std::net::IpAddr], port: u16) -> io:
 
 fn read(path: &Path) -> Result<String> {
     std::fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_account_is_what_stands_before_the_domain() {
-        for (host, account) in [
-            ("acme.snowflakecomputing.com", "ACME"),
-            ("xy1.eu-central-1.snowflakecomputing.com", "XY1.EU-CENTRAL-1"),
-            ("acme.privatelink.snowflakecomputing.com", "ACME.PRIVATELINK"),
-            ("acme.snowflakecomputing.cn", "ACME"),
-        ] {
-            assert_eq!(account_of(&HostName::parse(host).unwrap()).as_str(), account);
-        }
-    }
 }

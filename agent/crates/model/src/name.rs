@@ -33,7 +33,8 @@ impl fmt::Display for Ident {
 }
 
 /// A Snowflake account, as named by the first labels of its host: upper case, `ACME` for
-/// `acme.snowflakecomputing.com`, `XY1.EU-CENTRAL-1` for `xy1.eu-central-1.snowflakecomputing.com`.
+/// `acme.snowflakecomputing.com`, `XY1.EU-CENTRAL-1` for `xy1.eu-central-1.snowflakecomputing.com`, however it is
+/// reached (a private link, the address that is the same in all regions).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AccountName(String);
 

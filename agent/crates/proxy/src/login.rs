@@ -29,7 +29,7 @@ pub(crate) async fn login(
 ) -> Result<Answer, Refusal> {
     let account = corridor.account(&peer.host).ok_or_else(|| Refusal::NotAnAccount(peer.host.clone()))?;
     let request = LoginRequest::decode(&inbound.uri, &inbound.json()?)?;
-    if request.account.as_ref().is_some_and(|named| !stands_for(account, named)) {
+    if request.account.as_ref().is_some_and(|named| !snowflake::is_account(account, named)) {
         return Err(Refusal::OtherAccount);
     }
     if let Some(parameter) = request.session_parameters.name_changing() {
@@ -59,13 +59,6 @@ pub(crate) async fn login(
     let lease = Lease::own(None);
     let sent = corridor.upstream.log_in(permit, &receipt, &lease, peer, inbound).await;
     Ok(finish(corridor, peer, account, &request, receipt, sent).await)
-}
-
-/// Whether the account that a login names is the one its host stands for. Drivers leave the region out of it, or put
-/// it in.
-pub(crate) fn stands_for(account: &AccountName, named: &AccountName) -> bool {
-    let first = |name: &AccountName| name.as_str().split('.').next().unwrap_or_default().replace('_', "-");
-    first(account) == first(named)
 }
 
 /// Writes a refused login down, then refuses it. If it cannot be written down, it is refused all the same.

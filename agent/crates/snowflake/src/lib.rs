@@ -9,6 +9,7 @@
 //! key of a request that is not known. Errors name keys and positions, never values.
 
 mod abort;
+mod account;
 mod authorization;
 pub mod codec;
 mod credential;
@@ -34,6 +35,7 @@ mod status;
 pub mod telemetry;
 
 pub use abort::AbortRequest;
+pub use account::{account_of, is_account};
 pub use authorization::{AuthorizationError, session_token};
 pub use credential::CredentialKind;
 pub use envelope::{EncodeError, Envelope};

@@ -23,7 +23,6 @@ use crate::{
     corridor::{Corridor, Peer},
     housekeeping,
     limits::CLIENT_CHARS_MAX,
-    login::stands_for,
     record,
     refusal::{Refusal, What, Withheld},
     session::Session,
@@ -66,7 +65,7 @@ pub(super) async fn admit(
 ) -> Result<Admission, Refusal> {
     let account = corridor.account(&peer.host).ok_or_else(|| Refusal::NotAnAccount(peer.host.clone()))?;
     // Snowflake knows accounts under other names, too, which this host does not.
-    if Authorization::account(&inbound.headers)?.is_some_and(|named| !stands_for(account, &named)) {
+    if Authorization::account(&inbound.headers)?.is_some_and(|named| !snowflake::is_account(account, &named)) {
         return Err(Refusal::OtherAccount);
     }
     match Authorization::read(&inbound.headers)? {
