@@ -10,7 +10,7 @@ use core::{
     ptr::{self, addr_of},
 };
 
-use agent_common::{Address, DOMAINS_MAX, Domain, EventKind, Mark, NAME_WORDS, Outcome, Present};
+use agent_common::{DOMAINS_MAX, Domain, EventKind, Mark, NAME_WORDS, Outcome, Present};
 use aya_ebpf::{
     bindings::{BPF_SK_STORAGE_GET_F_CREATE, bpf_sock},
     helpers::generated::bpf_sk_storage_get,
@@ -52,7 +52,8 @@ static DOMAINS: [Domain; DOMAINS_MAX] = [Domain::NONE; DOMAINS_MAX];
 /// Decides about a packet to an address that is not guarded.
 #[inline(always)]
 pub(crate) fn look(ctx: &SkBuffContext, header: &Header) -> i32 {
-    if header.protocol != TCP || header.is_fragment || is_this_machine(&header.destination) {
+    // What is on this machine is not Snowflake, and a program that passes it on from here is seen when it does.
+    if header.protocol != TCP || header.is_fragment || !header.destination.is_elsewhere() {
         return ALLOW;
     }
     let Some(name) = payload(ctx, header).and_then(|at| client_hello(ctx, at)) else { return ALLOW };
@@ -190,12 +191,4 @@ fn is_watched(name: &Name) -> bool {
         place += 1;
     }
     is_watched
-}
-
-/// Whether the packet stays on this machine: what is here is not Snowflake, and a program that passes it on from here is
-/// seen when it does.
-#[inline(always)]
-fn is_this_machine(address: &Address) -> bool {
-    let [first, ..] = address.v4_word().to_ne_bytes();
-    address.is_listeners() || (address.is_mapped() && first == 127)
 }

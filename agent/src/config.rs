@@ -35,6 +35,8 @@ pub(crate) struct Config {
     pub(crate) accounts: Vec<HostName>,
     /// Domains whose names may be decrypted; the CA is constrained to them.
     pub(crate) domains: Vec<HostName>,
+    /// Hosts that drivers ask about certificates, over port 80.
+    pub(crate) ocsp_hosts: Vec<HostName>,
     pub(crate) refresh: Duration,
     pub(crate) extra_roots: Vec<PathBuf>,
     pub(crate) workers: Vec<PathBuf>,
@@ -69,16 +71,7 @@ impl Config {
     /// Understands the text of a file.
     pub(crate) fn parse(text: &str) -> Result<Self> {
         let file: File = toml::from_str(text)?;
-        let accounts = host_names("guard.accounts", &file.guard.accounts)?;
-        let domains = host_names("guard.domains", &file.guard.domains)?;
-        ensure!(!accounts.is_empty(), "guard.accounts is empty: name the account hosts to guard");
-        watchable(&domains)?;
-        for account in &accounts {
-            ensure!(
-                domains.iter().any(|domain| account.is_within(domain)),
-                "guard.accounts: {account} is in none of guard.domains, so it could not be decrypted"
-            );
-        }
+        let Names { accounts, domains, ocsp_hosts } = names(&file.guard)?;
         let refresh = file.guard.refresh_seconds;
         ensure!(
             (1..=REFRESH_SECONDS_MAX).contains(&refresh),
@@ -109,6 +102,7 @@ impl Config {
                 observing: matches!(file.mode, ModeWord::Observe),
                 scope: interception::Scope::Addresses,
             },
+            ocsp_hosts,
             accounts,
             domains,
             refresh: Duration::from_secs(refresh),
@@ -191,6 +185,40 @@ fn absolute(file: &File) -> Result<()> {
     Ok(())
 }
 
+/// The names in `[guard]`.
+struct Names {
+    accounts: Vec<HostName>,
+    domains: Vec<HostName>,
+    ocsp_hosts: Vec<HostName>,
+}
+
+fn names(guard: &file::Guard) -> Result<Names> {
+    let accounts = host_names("guard.accounts", &guard.accounts)?;
+    let domains = host_names("guard.domains", &guard.domains)?;
+    ensure!(!accounts.is_empty(), "guard.accounts is empty: name the account hosts to guard");
+    watchable(&domains)?;
+    for account in &accounts {
+        ensure!(
+            domains.iter().any(|domain| account.is_within(domain)),
+            "guard.accounts: {account} is in none of guard.domains, so it could not be decrypted"
+        );
+    }
+    let ocsp_hosts = match &guard.ocsp_hosts {
+        Some(hosts) => host_names("guard.ocsp_hosts", hosts)?,
+        None => ocsp_hosts(&accounts, &domains)?,
+    };
+    Ok(Names { accounts, domains, ocsp_hosts })
+}
+
+/// The hosts that drivers ask by themselves: one per domain, under two names; and one per account on a private link.
+fn ocsp_hosts(accounts: &[HostName], domains: &[HostName]) -> Result<Vec<HostName>> {
+    let of_domains =
+        domains.iter().flat_map(|domain| ["ocsp", "ocspssd"].map(|label| format!("{label}.{domain}")));
+    let private = accounts.iter().filter(|account| account.as_str().contains(".privatelink."));
+    let of_accounts = private.map(|account| format!("ocsp.{account}"));
+    host_names("guard.ocsp_hosts", &of_domains.chain(of_accounts).collect::<Vec<_>>())
+}
+
 fn host_names(key: &str, texts: &[String]) -> Result<Vec<HostName>> {
     let mut names = Vec::with_capacity(texts.len());
     for text in texts {
@@ -226,6 +254,20 @@ mod tests {
         let sample = Config::parse(SAMPLE).unwrap();
         let least = Config::parse(&LEAST.replace("enforce", "observe")).unwrap();
         assert_eq!(format!("{sample:#?}"), format!("{least:#?}"));
+    }
+
+    #[test]
+    fn drivers_ask_one_host_per_domain_and_one_per_private_link() {
+        let private = "xy1.eu-central-1.privatelink.snowflakecomputing.com";
+        let text = LEAST.replace("[\"acme", &format!("[\"{private}\", \"acme"));
+        let text = format!("{text}domains = [\"snowflakecomputing.com\"]\n");
+        let hosts = |text: &str| {
+            Config::parse(text).unwrap().ocsp_hosts.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        let domain = ["ocsp.snowflakecomputing.com", "ocspssd.snowflakecomputing.com"].map(str::to_owned);
+        assert_eq!(hosts(&text), [&domain[..], &[format!("ocsp.{private}")]].concat());
+        assert_eq!(hosts(&format!("{text}ocsp_hosts = [\"ocsp.example.org\"]\n")), ["ocsp.example.org"]);
+        assert!(hosts(&format!("{text}ocsp_hosts = []\n")).is_empty());
     }
 
     #[test]

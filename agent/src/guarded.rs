@@ -191,7 +191,14 @@ impl Guarded {
 
     /// Addresses that no name led to, and whose they proved to be, for a reader.
     pub(crate) fn learned(&self) -> Vec<(IpAddr, HostName)> {
-        self.lock().learned.iter().map(|(ip, (host, _))| (*ip, host.clone())).collect()
+        let state = self.lock();
+        let learned = state.learned.iter().filter(|(_, (_, since))| since.elapsed() < FORGET_AFTER);
+        learned.map(|(ip, (host, _))| (*ip, host.clone())).collect()
+    }
+
+    /// Whether an address was asked within the last `while_ago`, and did not prove itself.
+    pub(crate) fn is_doubted_since(&self, ip: IpAddr, while_ago: Duration) -> bool {
+        self.lock().doubted.get(&ip).is_some_and(|doubt| doubt.asked.elapsed() < while_ago)
     }
 
     /// Addresses that are not guarded although something points at them, for a reader.

@@ -20,6 +20,7 @@ use tracing::{debug, error, info, warn};
 use crate::{
     config::Config,
     guarded::{Guarded, Note},
+    ocsp::Helpers,
     probe::{Prober, Verdict},
 };
 
@@ -43,6 +44,7 @@ pub(crate) struct Watch {
     accounts: Vec<HostName>,
     domains: Vec<HostName>,
     guarded: Arc<Guarded>,
+    helpers: Arc<Helpers>,
     prober: Prober,
     interception: Arc<Interception>,
     /// What the kernel was told to guard last. Held while it is told, so that no older set replaces a newer one.
@@ -54,6 +56,7 @@ impl Watch {
     pub(crate) fn new(
         config: &Config,
         guarded: Arc<Guarded>,
+        helpers: Arc<Helpers>,
         prober: Prober,
         interception: Arc<Interception>,
     ) -> Self {
@@ -63,16 +66,18 @@ impl Watch {
             accounts: config.accounts.clone(),
             domains: config.domains.clone(),
             guarded,
+            helpers,
             prober,
             interception,
             told: Mutex::default(),
         }
     }
 
-    /// Ends what was connected before there was an agent.
+    /// Ends what was connected before there was an agent, and begins to answer for the revocation helpers.
     pub(crate) async fn begin(&self) {
         let new = self.tell().await;
         self.cut(&new).await;
+        self.answer_for_helpers().await;
     }
 
     /// Asks DNS, for ever.
@@ -87,6 +92,13 @@ impl Watch {
                 log(&note);
             }
             self.tell_and_cut().await;
+            self.answer_for_helpers().await;
+        }
+    }
+
+    async fn answer_for_helpers(&self) {
+        if let Err(error) = self.interception.answer_http(&self.helpers.ask().await) {
+            error!(%error, "drivers that ask about certificates over port 80 may have to wait");
         }
     }
 
@@ -123,10 +135,9 @@ impl Watch {
         let name = event.name(&mut room).and_then(|name| std::str::from_utf8(name).ok());
         let name = name.and_then(|name| HostName::parse(name).ok());
         let name = name.filter(|name| self.domains.iter().any(|domain| name.is_within(domain)));
-        let is_known = |asked: Instant| asked.elapsed() < ASK_AGAIN_AFTER;
-        let doubts = self.guarded.doubted();
-        let was_asked = doubts.iter().any(|(address, doubt)| *address == ip && is_known(doubt.asked));
-        (interception::is_guardable(ip) && !was_asked).then_some((ip, name))
+        let is_worth_it =
+            interception::is_guardable(ip) && !self.guarded.is_doubted_since(ip, ASK_AGAIN_AFTER);
+        is_worth_it.then_some((ip, name))
     }
 
     /// Asks the server at an address whether it is Snowflake's. The name that the client asked for is only one more
@@ -178,7 +189,8 @@ impl Watch {
     }
 
     async fn cut_again(&self, new: &BTreeSet<IpAddr>) {
-        if !new.is_empty() {
+        // Who only counts has counted them.
+        if !new.is_empty() && self.mode == Mode::Enforce {
             sleep(SECOND_LOOK_AFTER).await;
             self.cut(new).await;
         }

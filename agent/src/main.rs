@@ -5,6 +5,7 @@ mod config;
 mod control;
 mod guarded;
 mod learn;
+mod ocsp;
 mod output;
 mod probe;
 mod status;

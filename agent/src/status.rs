@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     config::Config,
     guarded::{Doubt, Guarded},
+    ocsp::Helpers,
 };
 
 /// The answer to `snowfence status`.
@@ -30,6 +31,8 @@ pub(crate) struct Status {
     pub(crate) learned: Vec<Learned>,
     /// Addresses that are not guarded because they did not prove to be Snowflake's.
     pub(crate) unproved: Vec<Unproved>,
+    /// Addresses whose port 80 the agent answers, so that drivers that ask about certificates there do not wait.
+    pub(crate) ocsp: Vec<String>,
     /// Packets to guarded addresses that others sent through this host and that were dropped; absent where none are.
     pub(crate) forwarded_dropped: Option<u64>,
     pub(crate) sessions: usize,
@@ -98,6 +101,7 @@ pub(crate) struct Reporter {
     corridor: Arc<Corridor>,
     journal: audit::Journal,
     guarded: Arc<Guarded>,
+    helpers: Arc<Helpers>,
 }
 
 impl Reporter {
@@ -108,8 +112,9 @@ impl Reporter {
         corridor: Arc<Corridor>,
         journal: audit::Journal,
         guarded: Arc<Guarded>,
+        helpers: Arc<Helpers>,
     ) -> Self {
-        Self { config: config.clone(), rules, interception, corridor, journal, guarded }
+        Self { config: config.clone(), rules, interception, corridor, journal, guarded, helpers }
     }
 
     /// The answer as one JSON document.
@@ -160,6 +165,7 @@ impl Reporter {
             guarded: self.guarded.table().into_iter().map(host).collect(),
             learned: self.guarded.learned().into_iter().map(learned).collect(),
             unproved: self.guarded.doubted().into_iter().map(unproved).collect(),
+            ocsp: self.helpers.addresses().iter().map(ToString::to_string).collect(),
             forwarded_dropped,
             sessions: self.corridor.session_count(),
             rules: self.rules,

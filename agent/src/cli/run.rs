@@ -29,6 +29,7 @@ use crate::{
     config::Config,
     control,
     learn::Watch,
+    ocsp::Helpers,
     status::Reporter,
     telemetry,
     wire::{self, Built},
@@ -78,6 +79,7 @@ fn raise_descriptors() {
 async fn guard(config: &Config, built: Built) -> Result<()> {
     let Built { interception, corridor, journal, guarded, prober, control, rules } = built;
     let interception = Arc::new(interception);
+    let helpers = Arc::new(Helpers::new(config.ocsp_hosts.clone()));
     let reporter = Reporter::new(
         config,
         rules,
@@ -85,9 +87,10 @@ async fn guard(config: &Config, built: Built) -> Result<()> {
         corridor.clone(),
         journal.clone(),
         guarded.clone(),
+        helpers.clone(),
     );
     let control = control::serve(control, Arc::new(move || reporter.json()));
-    let watch = Arc::new(Watch::new(config, guarded, prober, interception.clone()));
+    let watch = Arc::new(Watch::new(config, guarded, helpers, prober, interception.clone()));
     watch.begin().await;
     let keeping = tokio::spawn(watch.clone().keep());
     let learning = tokio::spawn(watch.learn());

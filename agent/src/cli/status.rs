@@ -83,6 +83,12 @@ fn up(status: &Status) -> String {
         let Unproved { address, host, reason, asked_seconds_ago } = unproved;
         line("unproved", format!("{address} for {host}: {reason} (asked {asked_seconds_ago} s ago)"));
     }
+    if !status.ocsp.is_empty() {
+        line(
+            "answers",
+            format!("port 80 of {}, for drivers that ask about certificates", status.ocsp.join(", ")),
+        );
+    }
     line("policy", counted(status.rules, "rule", "rules"));
     line("sessions", status.sessions.to_string());
     let entries = counted(status.record.entries, "entry", "entries");

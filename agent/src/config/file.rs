@@ -86,6 +86,8 @@ pub(super) struct Guard {
     pub(super) accounts: Vec<String>,
     #[serde(default = "default_domains")]
     pub(super) domains: Vec<String>,
+    #[serde(default)]
+    pub(super) ocsp_hosts: Option<Vec<String>>,
     #[serde(default = "default_refresh_seconds")]
     pub(super) refresh_seconds: u64,
 }

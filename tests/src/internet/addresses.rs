@@ -33,6 +33,7 @@ const SNOWFLAKE_SUFFIX: &str = ".snowflakecomputing.com";
 
 const DNS: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 53);
 const SNOWFLAKE: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 10);
+const OCSP: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 30);
 const OIDC: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 20);
 const WWW: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 80);
 
@@ -45,7 +46,7 @@ pub struct Addresses {
     pub snowflake: SocketAddr,
     /// Further places of the same server.
     pub elsewhere: Vec<SocketAddr>,
-    /// The certificate cache that drivers ask before a handshake; plain HTTP on Snowflake's address.
+    /// The certificate cache that drivers ask before a handshake; plain HTTP, at an address of its own.
     pub ocsp: SocketAddr,
     /// GitHub's token service, TLS.
     pub oidc: SocketAddr,
@@ -62,7 +63,7 @@ impl Addresses {
             dns: at(DNS, 53),
             snowflake: at(SNOWFLAKE, 443),
             elsewhere: ELSEWHERE.map(|ip| at(ip, 443)).to_vec(),
-            ocsp: at(SNOWFLAKE, 80),
+            ocsp: at(OCSP, 80),
             oidc: at(OIDC, 443),
             www: at(WWW, 443),
         }
@@ -72,7 +73,8 @@ impl Addresses {
 /// The IPv4 address of a name (in lower case, no final dot); `None` for a name that does not exist.
 pub(super) fn resolve(name: &str) -> Option<Ipv4Addr> {
     match name {
-        BRIEF_HOST | EXPIRED_HOST | UNTRUSTED_HOST | OCSP_CACHE_HOST => Some(SNOWFLAKE),
+        BRIEF_HOST | EXPIRED_HOST | UNTRUSTED_HOST => Some(SNOWFLAKE),
+        OCSP_CACHE_HOST => Some(OCSP),
         OIDC_HOST | OIDC_PIPELINES_HOST => Some(OIDC),
         WWW_HOST => Some(WWW),
         name if ACCOUNT_HOSTS.contains(&name) => Some(SNOWFLAKE),

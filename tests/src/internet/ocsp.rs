@@ -1,4 +1,4 @@
-//! Port 80 of Snowflake's address: the certificate cache that drivers ask before a handshake.
+//! The certificate cache that drivers ask before a handshake, over port 80.
 //!
 //! It has nothing, and says so at once: a driver then goes on, where silence would cost it up to twenty seconds.
 

@@ -20,25 +20,46 @@ pub const GUARDED_MAX: usize = GUARDED_ADDRESSES_MAX as usize / 2;
 /// Most ports that can be guarded of an address that is not guarded as a whole.
 pub const PORTS_MAX: usize = Ports::LISTED_MAX;
 
+/// Where a server answers without TLS.
+const HTTP_PORT: u16 = 80;
+
 /// The map of guarded addresses.
 #[derive(Debug)]
-pub(crate) struct Guarded(HashMap<MapData, Address, Ports>);
+pub(crate) struct Guarded {
+    map: HashMap<MapData, Address, Ports>,
+    /// What is guarded by its port alone.
+    endpoints: BTreeSet<SocketAddr>,
+    /// What is guarded for its port 80 alone, beside those.
+    http: BTreeSet<SocketAddr>,
+}
 
 impl Guarded {
+    /// Takes over what an earlier run has left.
     pub(crate) fn new(map: Map) -> Result<Self, MapFault> {
-        Ok(Self(map.try_into().map_err(MapFault::of(GUARDED))?))
+        let map = map.try_into().map_err(MapFault::of(GUARDED))?;
+        let mut guarded = Self { map, endpoints: BTreeSet::new(), http: BTreeSet::new() };
+        guarded.endpoints = guarded.endpoints()?;
+        Ok(guarded)
     }
 
     /// Makes `addrs` what is guarded on every port.
     pub(crate) fn replace(&mut self, addrs: &BTreeSet<IpAddr>) -> Result<(), Error> {
-        let endpoints = self.endpoints()?;
-        self.apply(wanted(addrs, &endpoints)?)
+        self.apply(wanted(addrs, &(&self.endpoints | &self.http))?)
     }
 
     /// Makes `endpoints` what is guarded by its port alone.
     pub(crate) fn replace_endpoints(&mut self, endpoints: &BTreeSet<SocketAddr>) -> Result<(), Error> {
-        let addrs = self.addresses()?;
-        self.apply(wanted(&addrs, endpoints)?)
+        self.apply(wanted(&self.addresses()?, &(endpoints | &self.http))?)?;
+        self.endpoints.clone_from(endpoints);
+        Ok(())
+    }
+
+    /// Makes `addrs` what is guarded for its port 80 alone, beside what else is.
+    pub(crate) fn replace_http(&mut self, addrs: &BTreeSet<IpAddr>) -> Result<(), Error> {
+        let http = addrs.iter().map(|ip| SocketAddr::new(ip.to_canonical(), HTTP_PORT)).collect();
+        self.apply(wanted(&self.addresses()?, &(&self.endpoints | &http))?)?;
+        self.http = http;
+        Ok(())
     }
 
     /// The addresses that are guarded on every port.
@@ -59,17 +80,17 @@ impl Guarded {
         let fault = MapFault::of(GUARDED);
         for (ip, ports) in &wanted {
             if present.get(ip) != Some(ports) {
-                self.0.insert(Address::from(*ip), *ports, 0).map_err(&fault)?;
+                self.map.insert(Address::from(*ip), *ports, 0).map_err(&fault)?;
             }
         }
         for ip in present.keys().filter(|ip| !wanted.contains_key(ip)) {
-            self.0.remove(&Address::from(*ip)).map_err(&fault)?;
+            self.map.remove(&Address::from(*ip)).map_err(&fault)?;
         }
         Ok(())
     }
 
     fn list(&self) -> Result<BTreeMap<IpAddr, Ports>, MapFault> {
-        let entries = self.0.iter().map(|entry| entry.map(|(key, ports)| (IpAddr::from(key), ports)));
+        let entries = self.map.iter().map(|entry| entry.map(|(key, ports)| (IpAddr::from(key), ports)));
         entries.collect::<Result<_, _>>().map_err(MapFault::of(GUARDED))
     }
 }

@@ -99,6 +99,14 @@ impl Interception {
         self.pins.remove_other_layouts()
     }
 
+    /// Makes `addrs` those whose port 80 is the agent's, beside what else is guarded. Their other ports are let be.
+    ///
+    /// # Errors
+    /// As [`guard`](Self::guard).
+    pub fn answer_http(&self, addrs: &BTreeSet<IpAddr>) -> Result<(), Error> {
+        self.attached.guarded.lock().unwrap_or_else(PoisonError::into_inner).replace_http(addrs)
+    }
+
     /// Finds the connections of covered processes to `addrs` that go past the agent, because they were opened before the
     /// address was guarded, in every network namespace; and destroys them, unless the agent only observes. To be called
     /// after [`guard`](Self::guard), in the agent's own namespace. Goes through all of `/proc`.

@@ -79,6 +79,34 @@ fn other_traffic_goes_its_own_way() {
 }
 
 #[test]
+fn where_port_80_alone_is_answered_the_rest_is_let_be() {
+    World::run(async |world| {
+        let agent = Agent::guarding(&world.config(0), &[GUARDED]).await;
+        let helpers = ["203.0.113.11", "2001:db8::11"];
+        agent.interception().answer_http(&helpers.map(|text| text.parse().unwrap()).into()).unwrap();
+        for address in helpers {
+            let said = world.client(&format!("connect {address} 80")).await;
+            assert!(said.contains(" got=AGENT "), "{said}");
+            for port in [443, 8443] {
+                assert!(
+                    world.client(&format!("connect {address} {port}")).await.ends_with(" got=REAL"),
+                    "{port}"
+                );
+            }
+            assert_eq!(world.client(&format!("datagram {address} 443")).await, "sent");
+        }
+        // An address that is guarded as well stays so on every port.
+        agent.interception().answer_http(&[GUARDED.parse().unwrap()].into()).unwrap();
+        assert!(world.client("connect 203.0.113.10 443").await.contains(" got=AGENT "));
+        assert_eq!(world.client("connect 203.0.113.11 80").await, "error=ECONNREFUSED", "it is let go");
+        assert_eq!(inspect(&world.pins()).unwrap().guarded, [GUARDED.parse::<IpAddr>().unwrap()]);
+        agent.guard(&[]);
+        assert!(world.client("connect 203.0.113.10 443").await.ends_with(" got=REAL"));
+        assert!(world.client("connect 203.0.113.10 80").await.contains(" got=AGENT "));
+    });
+}
+
+#[test]
 fn a_socket_that_goes_elsewhere_forgets_where_it_was_going() {
     World::run(async |world| {
         let _agent = Agent::guarding(&world.config(0), &[GUARDED]).await;

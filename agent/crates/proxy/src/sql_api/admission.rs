@@ -65,7 +65,8 @@ pub(super) async fn admit(
 ) -> Result<Admission, Refusal> {
     let account = corridor.account(&peer.host).ok_or_else(|| Refusal::NotAnAccount(peer.host.clone()))?;
     // Snowflake knows accounts under other names, too, which this host does not.
-    if Authorization::account(&inbound.headers)?.is_some_and(|named| !snowflake::is_account(account, &named)) {
+    if Authorization::account(&inbound.headers)?.is_some_and(|named| !snowflake::is_account(account, &named))
+    {
         return Err(Refusal::OtherAccount);
     }
     match Authorization::read(&inbound.headers)? {
