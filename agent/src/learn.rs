@@ -45,7 +45,9 @@ pub(crate) struct Watch {
     domains: Vec<HostName>,
     guarded: Arc<Guarded>,
     helpers: Arc<Helpers>,
-    prober: Prober,
+    /// For what DNS names, and for what clients use: a client must not be able to hold up the first.
+    named: Prober,
+    used: Prober,
     interception: Arc<Interception>,
     /// What the kernel was told to guard last. Held while it is told, so that no older set replaces a newer one.
     told: Mutex<BTreeSet<IpAddr>>,
@@ -67,7 +69,8 @@ impl Watch {
             domains: config.domains.clone(),
             guarded,
             helpers,
-            prober,
+            used: prober.apart(),
+            named: prober,
             interception,
             told: Mutex::default(),
         }
@@ -88,7 +91,7 @@ impl Watch {
         self.cut_again(&all).await;
         loop {
             ticks.tick().await;
-            for note in self.guarded.ask(&self.accounts, &self.prober).await {
+            for note in self.guarded.ask(&self.accounts, &self.named).await {
                 log(&note);
             }
             self.tell_and_cut().await;
@@ -147,7 +150,7 @@ impl Watch {
         names.extend(self.accounts.iter().filter(|account| name.as_ref() != Some(account)).cloned());
         names.truncate(NAMES_MAX);
         let Some(first) = names.first().cloned() else { return };
-        match self.prober.ask(ip, &names).await {
+        match self.used.ask(ip, &names).await {
             Verdict::Is(host) => {
                 info!(address = %ip, %host, "an address that no name leads to proved to be the host's: guarded");
                 self.guarded.learn(ip, host, Instant::now());

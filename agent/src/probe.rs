@@ -50,6 +50,11 @@ impl Prober {
         Self { dialer, originator, places: Arc::new(Semaphore::new(PLACES)) }
     }
 
+    /// The same with places of its own: whoever makes the agent ask slow addresses there holds nobody up here.
+    pub(crate) fn apart(&self) -> Self {
+        Self::new(self.dialer.clone(), self.originator.clone())
+    }
+
     /// Asks the server at `ip` whether it is one of `hosts`, one after the other, until it has proved one. Takes at most
     /// twenty seconds from when it is this question's turn.
     pub(crate) async fn ask(&self, ip: IpAddr, hosts: &[HostName]) -> Verdict {
