@@ -9,7 +9,7 @@ pub struct SqlText(Arc<str>);
 
 /// A statement longer than [`SqlText::BYTES_MAX`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the statement is {bytes} bytes long, more than the {max} Snowflake takes", max = SqlText::BYTES_MAX)]
+#[error("the statement is {bytes} bytes long, more than the {max} (SqlText::BYTES_MAX) that Snowflake takes", max = SqlText::BYTES_MAX)]
 pub struct SqlTextTooLong {
     /// Its length.
     pub bytes: usize,

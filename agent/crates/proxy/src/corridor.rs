@@ -4,7 +4,7 @@ use std::{convert::Infallible, pin::pin, sync::Arc, time::SystemTime};
 
 use bytes::Bytes;
 use http::{Request, Response};
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Collected, Full, Limited};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use identity::Principal;
@@ -205,18 +205,25 @@ impl Corridor {
         let (head, body) = request.into_parts();
         let id = QueryId::new(Uuid::new_v4());
         let exchange = snowflake::classify(&head.method, &head.uri);
-        let (what, bytes_max) = match exchange {
-            Exchange::Login { .. } => (What::Login, REQUEST_BYTES_MAX),
-            Exchange::Query { .. } => (What::Statement, STATEMENT_BYTES_MAX),
-            Exchange::SqlApi(Call::Submit) => (What::ApiStatement, STATEMENT_BYTES_MAX),
-            Exchange::SqlApi(_) => (What::ApiRequest, REQUEST_BYTES_MAX),
-            _ => (What::Request, REQUEST_BYTES_MAX),
+        let small = ("REQUEST_BYTES_MAX", REQUEST_BYTES_MAX);
+        let large = ("STATEMENT_BYTES_MAX", STATEMENT_BYTES_MAX);
+        let (what, (limit, bytes_max)) = match exchange {
+            Exchange::Login { .. } => (What::Login, small),
+            Exchange::Query { .. } => (What::Statement, large),
+            Exchange::SqlApi(Call::Submit) => (What::ApiStatement, large),
+            Exchange::SqlApi(_) => (What::ApiRequest, small),
+            _ => (What::Request, small),
         };
-        let Ok(body) = Limited::new(body, bytes_max).collect().await else {
-            return Refusal::RequestTooLarge { bytes_max }.answer(what, id);
-        };
-        let (method, uri, headers, body) = (head.method, head.uri, head.headers, body.to_bytes());
+        let body = Limited::new(body, bytes_max).collect().await;
+        let is_too_large = body.is_err();
+        let body = body.map(Collected::to_bytes).unwrap_or_default();
+        let (method, uri, headers) = (head.method, head.uri, head.headers);
         let inbound = Inbound { method, uri, headers, body, bytes_max };
+        if is_too_large {
+            return self
+                .refuse(peer, &inbound, Refusal::RequestTooLarge { limit, bytes_max }, what, id)
+                .await;
+        }
         let answered = match exchange {
             Exchange::Login { .. } => login::login(self, peer, &inbound, id).await,
             Exchange::Query { request_id } => query::query(self, peer, &inbound, request_id, id).await,

@@ -101,17 +101,7 @@ async fn finish(
     let decoded =
         reply.plain().map_err(Withheld::from).and_then(|body| Ok((LoginReply::decode(&body)?, body)));
     let (outcome, body) = match decoded {
-        Err(withheld) => {
-            let refusal = Refusal::Withheld(withheld);
-            let reason = refusal.to_string();
-            if let (Mode::Observe, Ok(body)) = (corridor.mode, reply.plain()) {
-                let lost = audit::Lost { reason: format!("{reason}; it was passed on") };
-                let answer = Answer::reply(reply.status, reply.headers, body);
-                return record::close(receipt, lost, What::Login, answer).await;
-            }
-            let outcome = audit::Withheld { server_query: None, reason };
-            return record::close(receipt, outcome, What::Login, refusal.answer(What::Login, id)).await;
-        }
+        Err(withheld) => return withhold(corridor.mode, receipt, reply, withheld).await,
         Ok((LoginReply::Success(success), body)) => {
             let reported = &success.names;
             let text = |ident: &Option<Ident>| ident.as_ref().map(ToString::to_string);
@@ -146,6 +136,20 @@ async fn finish(
         }
     };
     record::close(receipt, outcome, What::Login, Answer::reply(reply.status, reply.headers, body)).await
+}
+
+/// An answer that was not understood. In observe mode it passes, and nobody knows what came of the login.
+async fn withhold(mode: Mode, receipt: audit::Receipt, reply: Reply, withheld: Withheld) -> Answer {
+    let id = receipt.query_id();
+    let refusal = Refusal::Withheld(withheld);
+    let reason = refusal.to_string();
+    if let (Mode::Observe, Ok(body)) = (mode, reply.plain()) {
+        let lost = audit::Lost { reason: format!("{reason}; it was passed on") };
+        let answer = Answer::reply(reply.status, reply.headers, body);
+        return record::close(receipt, lost, What::Login, answer).await;
+    }
+    let outcome = audit::Withheld { server_query: None, reason };
+    record::close(receipt, outcome, What::Login, refusal.answer(What::Login, id)).await
 }
 
 fn intent(

@@ -28,8 +28,8 @@ pub(crate) enum Refusal {
     /// A name that leads to a guarded address, and is no account of the configuration.
     #[error("{0} is not an account that this host may reach; the operator names accounts in guard.accounts")]
     NotAnAccount(HostName),
-    #[error("the request is longer than {} MiB", .bytes_max >> 20)]
-    RequestTooLarge { bytes_max: usize },
+    #[error("the request is longer than {} MiB ({limit})", .bytes_max >> 20)]
+    RequestTooLarge { limit: &'static str, bytes_max: usize },
     #[error("{0}")]
     Encoding(#[from] CodecError),
     #[error("{0}")]

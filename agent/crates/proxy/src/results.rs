@@ -32,7 +32,7 @@ pub(crate) async fn result(
     inbound: &Inbound,
     id: Uuid,
 ) -> Result<Answer, Refusal> {
-    let (token, session, statement) = asked_for(corridor, peer, inbound, id)?;
+    let Subject { token, session, statement } = asked_for(corridor, peer, inbound, id)?;
     let reply = corridor.upstream.fetch(&statement.clearance, &lease(token), peer, inbound).await?;
     statement.ask();
     match reply::read(&reply, &statement.clearance, corridor.mode) {
@@ -83,7 +83,7 @@ pub(crate) async fn monitoring(
     id: Uuid,
     exchange: QueryId,
 ) -> Result<Answer, Refusal> {
-    let (token, session, statement) = asked_for(corridor, peer, inbound, id)?;
+    let Subject { token, session, statement } = asked_for(corridor, peer, inbound, id)?;
     let reply = corridor.upstream.keep(&lease(token), peer, inbound).await?;
     let body = reply.plain()?;
     match MonitoringReply::decode(&body, id) {
@@ -113,18 +113,25 @@ async fn note(session: &Session, statement: &Statement, said: MonitoringReply) -
     Ok(())
 }
 
+/// What a question about a statement is about.
+struct Subject {
+    token: Secret<String>,
+    session: Arc<Session>,
+    statement: Arc<Statement>,
+}
+
 /// The statement of an id, if the session asked for it.
 fn asked_for(
     corridor: &Corridor,
     peer: &Peer,
     inbound: &Inbound,
     id: Uuid,
-) -> Result<(Secret<String>, Arc<Session>, Arc<Statement>), Refusal> {
+) -> Result<Subject, Refusal> {
     let token = session_token(&inbound.headers)?.ok_or(Refusal::UnknownSession)?;
     let session = corridor.session(peer, &token)?;
     let statement = session.statements.find(id).ok_or(Refusal::UnknownStatement(id))?;
     statement.ask();
-    Ok((token, session, statement))
+    Ok(Subject { token, session, statement })
 }
 
 /// Waits for a statement's turn. Those that it waits for may be over without anybody having asked for their results, so

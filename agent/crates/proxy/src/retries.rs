@@ -90,18 +90,18 @@ impl Retries {
             if asked.begin() {
                 return Entered::First(Ticket { asked });
             }
-            let entered = match &*state.borrow_and_update() {
-                State::Answered { answer: Some(answer), .. } => Some(Entered::Same(answer.clone())),
+            match &*state.borrow_and_update() {
+                State::UnderWay => {}
+                State::Answered { answer: Some(answer), .. } => return Entered::Same(answer.clone()),
                 State::Answered { answer: None, clearance: Some(clearance) } => {
-                    Some(Entered::Again(Repeated { asked: asked.clone(), clearance: clearance.clone() }))
+                    let clearance = clearance.clone();
+                    return Entered::Again(Repeated { asked: asked.clone(), clearance });
                 }
-                _ => None,
-            };
-            match entered {
-                Some(entered) => return entered,
-                // The sender is in `asked`, so this cannot fail.
-                None => drop(state.changed().await),
+                // It came to this just now: the next turn of the loop takes it up.
+                State::Answered { answer: None, clearance: None } | State::Idle => continue,
             }
+            // The sender is in `asked`, so this cannot fail.
+            drop(state.changed().await);
         }
     }
 

@@ -466,4 +466,37 @@ mod tests {
         names.sort_unstable();
         assert_eq!(names, ["client_app_id", "content-encoding", "content-type", "x-snowflake-session"]);
     }
+
+    #[test]
+    fn a_request_goes_on_as_it_came_but_for_the_credential_and_the_host() {
+        let mut sent = HeaderMap::new();
+        for (name, value) in [
+            ("authorization", "Snowflake Token=\"theirs\""),
+            ("host", "ACME.snowflakecomputing.com:443"),
+            ("accept-encoding", "gzip, br"),
+            ("content-encoding", "gzip"),
+            ("x-snowflake-session", "sticky"),
+            ("x-snowflake-service", ""),
+            ("traceparent", "00-1-2-01"),
+        ] {
+            sent.insert(header::HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
+        let body = Bytes::from_static(br#"{"queryContextDTO":{"entries":[]}}"#);
+        let (method, uri) = (Method::POST, Uri::from_static("/queries/v1/query-request"));
+        let inbound = Inbound { method, uri, headers: sent, body, bytes_max: 64 };
+        let lease = Lease::own(Some(model::Secret::new("Snowflake Token=\"lent\"".to_owned())));
+        let host = HostName::parse("ACME.SnowflakeComputing.com").unwrap();
+        let headers = headers(&host, &inbound, &lease).unwrap();
+        for (name, value) in [
+            ("authorization", "Snowflake Token=\"lent\""),
+            ("host", "acme.snowflakecomputing.com"),
+            ("accept-encoding", "gzip"),
+            ("content-encoding", "gzip"),
+            ("x-snowflake-session", "sticky"),
+            ("x-snowflake-service", ""),
+            ("traceparent", "00-1-2-01"),
+        ] {
+            assert_eq!(headers[name], value, "{name}");
+        }
+    }
 }

@@ -49,7 +49,10 @@ pub enum Opaque {
     #[error("it holds more than one statement; send them one by one")]
     SeveralStatements,
     /// Deeper than is followed.
-    #[error("it is nested too deeply; fewer parentheses or shorter chains of operators are needed")]
+    #[error(
+        "it is nested too deeply (beyond NESTING_MAX, DEPTH_MAX, OPEN_JOINS_MAX or DOUBLINGS_MAX); fewer parentheses or shorter \
+         chains of operators are needed"
+    )]
     TooDeep,
     /// Two readers could disagree about where a string or a comment ends.
     #[error("{0}")]

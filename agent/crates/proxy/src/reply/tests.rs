@@ -130,6 +130,18 @@ async fn still_running_passes_as_it_came() {
     assert!(matches!(ended.outcome, audit::Outcome::Withheld(_)));
 }
 
+#[tokio::test]
+async fn what_nobody_asked_to_change_stays_as_it_is() {
+    let context = r#","queryContext":{"entries":[{"id":0,"timestamp":1748552075465658,"priority":0,"context":"CAQ="}]}"#;
+    let mut reply = reply("SSN", context);
+    reply.headers.insert("x-snowflake-session", http::HeaderValue::from_static("sticky"));
+    let ended = ended("select ssn from t", &reply, Mode::Enforce);
+    let response: http::Response<http_body_util::Full<bytes::Bytes>> = ended.answer.clone().into();
+    assert_eq!(response.headers()["x-snowflake-session"], "sticky");
+    let body = body(ended.answer).await;
+    assert!(body.contains(context) && body.contains("[[null],[null]]"), "{body}");
+}
+
 #[test]
 fn what_a_statement_did_to_its_session_is_read_from_its_end() {
     let Effect::Succeeded(names) = ended("select city from t", &reply("CITY", ""), Mode::Enforce).effect

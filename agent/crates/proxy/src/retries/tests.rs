@@ -1,3 +1,5 @@
+//! Requests that come again: what is given to them, and what is kept for that.
+
 use std::time::Duration;
 
 use uuid::Uuid;

@@ -1,3 +1,5 @@
+//! Statements that run: how they end, what is held until then, and what becomes of those that nobody asks about.
+
 use std::time::Duration;
 
 use model::{AccountName, Ident, SessionId};
