@@ -110,6 +110,11 @@ pub(super) fn text(status: StatusCode, text: impl Into<String>) -> Reply {
     reply(status, "text/plain; charset=utf-8", text.into().into())
 }
 
+/// An answer of plain bytes.
+pub(super) fn bytes(bytes: Bytes) -> Reply {
+    reply(StatusCode::OK, "application/octet-stream", bytes)
+}
+
 /// A JSON answer.
 pub(super) fn json(status: StatusCode, value: &serde_json::Value) -> Reply {
     json_text(status, value.to_string().into())
