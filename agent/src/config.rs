@@ -12,6 +12,7 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use model::{HostName, Mode};
 
 use self::file::{File, ModeWord};
+use crate::proxies::Proxy;
 
 /// The sample that `snowfence init` writes: every key, with its default and what it is for.
 pub(crate) const SAMPLE: &str = include_str!("../deploy/snowfence.toml");
@@ -37,6 +38,8 @@ pub(crate) struct Config {
     pub(crate) domains: Vec<HostName>,
     /// Hosts that drivers ask about certificates, over port 80.
     pub(crate) ocsp_hosts: Vec<HostName>,
+    /// Corporate proxies by which jobs reach Snowflake.
+    pub(crate) proxies: Vec<Proxy>,
     pub(crate) refresh: Duration,
     pub(crate) extra_roots: Vec<PathBuf>,
     pub(crate) workers: Vec<PathBuf>,
@@ -85,10 +88,7 @@ impl Config {
             github.issuer
         );
         Ok(Self {
-            mode: match file.mode {
-                ModeWord::Observe => Mode::Observe,
-                ModeWord::Enforce => Mode::Enforce,
-            },
+            mode: file.mode.into(),
             state: file.paths.state,
             run: file.paths.run,
             policy: file.paths.policy,
@@ -100,11 +100,12 @@ impl Config {
                 drop_forwarded: file.attach.drop_forwarded,
                 domains: domains.clone(),
                 observing: matches!(file.mode, ModeWord::Observe),
-                scope: interception::Scope::Addresses,
+                scope: file.guard.scope.into(),
             },
             ocsp_hosts,
             accounts,
             domains,
+            proxies: proxies(&file.guard.proxies)?,
             refresh: Duration::from_secs(refresh),
             extra_roots: file.upstream.extra_roots,
             workers: file.workload.workers,
@@ -219,6 +220,16 @@ fn ocsp_hosts(accounts: &[HostName], domains: &[HostName]) -> Result<Vec<HostNam
     host_names("guard.ocsp_hosts", &of_domains.chain(of_accounts).collect::<Vec<_>>())
 }
 
+fn proxies(texts: &[String]) -> Result<Vec<Proxy>> {
+    let mut proxies = Vec::with_capacity(texts.len());
+    for text in texts {
+        let proxy = Proxy::parse(text).context("guard.proxies")?;
+        ensure!(!proxies.contains(&proxy), "guard.proxies names {proxy} twice");
+        proxies.push(proxy);
+    }
+    Ok(proxies)
+}
+
 fn host_names(key: &str, texts: &[String]) -> Result<Vec<HostName>> {
     let mut names = Vec::with_capacity(texts.len());
     for text in texts {
@@ -298,6 +309,9 @@ mod tests {
                 "longer than 63 bytes",
             ),
             ("[guard]\n", &format!("[guard]\ndomains = {:?}\n", many), "at most 16"),
+            ("[guard]\n", "[guard]\nscope = \"all\"\n", "strict"),
+            ("[guard]\n", "[guard]\nproxies = [\"proxy.corp.example\"]\n", "guard.proxies"),
+            ("[guard]\n", "[guard]\nproxies = [\"p:1\", \"P:1\"]\n", "twice"),
             ("[guard]\n", "[identity.github]\nissuer = \"http://x\"\n[guard]\n", "https"),
         ] {
             let text = error(&LEAST.replace(from, to));

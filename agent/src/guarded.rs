@@ -16,7 +16,7 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use model::HostName;
-use tokio::task::JoinSet;
+use tokio::{sync::Notify, task::JoinSet};
 
 use crate::probe::{Prober, Verdict};
 
@@ -40,7 +40,10 @@ const EARLIER_MAX: usize = 1024;
 
 /// What is known of each host's addresses.
 #[derive(Debug, Default)]
-pub(crate) struct Guarded(Mutex<State>);
+pub(crate) struct Guarded {
+    state: Mutex<State>,
+    has_learned: Notify,
+}
 
 #[derive(Debug, Default)]
 struct State {
@@ -78,12 +81,16 @@ pub(crate) enum Note {
 
 impl Guarded {
     /// Asks for every host's addresses, and each address who it is. Fails when a host has none that proves to be it: an
-    /// agent that starts without knowing what to guard would guard nothing.
-    pub(crate) async fn resolve(hosts: &[HostName], prober: &Prober) -> Result<Self> {
+    /// agent that starts without knowing what to guard would guard nothing. Where jobs go through a proxy (`is_proxied`),
+    /// a host may well have none that this machine knows or reaches: it is then guarded at the proxy.
+    pub(crate) async fn resolve(hosts: &[HostName], prober: &Prober, is_proxied: bool) -> Result<Self> {
         let guarded = Self::default();
         let mut unproved = BTreeMap::new();
         for note in guarded.ask(hosts, prober).await {
             match note {
+                Note::Unresolved(host, error) if is_proxied => {
+                    unproved.insert(host, error.to_string());
+                }
                 Note::Unresolved(host, error) => {
                     return Err(error).with_context(|| {
                         format!("the addresses of {host} (guard.accounts) cannot be found")
@@ -99,6 +106,10 @@ impl Guarded {
         for host in hosts {
             if guarded.of(host).is_empty() {
                 let reason = unproved.get(host);
+                if is_proxied {
+                    tracing::warn!(%host, reason, "cannot be reached without a proxy: only jobs that use one will reach it");
+                    continue;
+                }
                 ensure!(reason.is_some(), "{host} (guard.accounts) has no address");
                 bail!("{host} (guard.accounts) cannot be guarded: {}", reason.map_or("", String::as_str));
             }
@@ -146,6 +157,23 @@ impl Guarded {
         state.learned.retain(|_, (_, since)| now.duration_since(*since) < FORGET_AFTER);
         state.learned.insert(ip, (host, now));
         make_room(&mut state.learned, LEARNED_MAX, |(_, since)| *since);
+        drop(state);
+        self.has_learned.notify_one();
+    }
+
+    /// Waits until an address was learned since the last time that somebody waited.
+    pub(crate) async fn has_learned(&self) {
+        self.has_learned.notified().await;
+    }
+
+    /// Whether an address is guarded.
+    pub(crate) fn contains(&self, ip: IpAddr) -> bool {
+        let state = self.lock();
+        let is_recent = |since: &Instant| since.elapsed() < FORGET_AFTER;
+        let earlier = state.earlier.as_ref().filter(|(_, since)| is_recent(since));
+        state.hosts.values().any(|addresses| addresses.contains_key(&ip))
+            || state.learned.get(&ip).is_some_and(|(_, since)| is_recent(since))
+            || earlier.is_some_and(|(addresses, _)| addresses.contains(&ip))
     }
 
     /// Remembers that an address did not prove to be `host`'s. Answers whether that is news.
@@ -241,7 +269,7 @@ impl Guarded {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -318,6 +346,7 @@ mod tests {
         guarded.doubt(ip(2), host(), "silence".to_owned(), now);
         guarded.learn(ip(2), host(), now);
         assert_eq!(guarded.addresses(), BTreeSet::from([ip(1), ip(2)]));
+        assert!(guarded.contains(ip(1)) && guarded.contains(ip(2)) && !guarded.contains(ip(3)));
         assert_eq!(guarded.of(&host()), [ip(1)]);
         assert_eq!((guarded.learned(), guarded.doubted()), (vec![(ip(2), host())], Vec::new()));
     }

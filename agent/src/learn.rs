@@ -22,6 +22,7 @@ use crate::{
     guarded::{Guarded, Note},
     ocsp::Helpers,
     probe::{Prober, Verdict},
+    proxies::Proxies,
 };
 
 /// A connect that was under way while its address became guarded may be in no list yet when connections are looked for.
@@ -48,6 +49,7 @@ pub(crate) struct Watch {
     /// For what DNS names, and for what clients use: a client must not be able to hold up the first.
     named: Prober,
     used: Prober,
+    proxies: Arc<Proxies>,
     interception: Arc<Interception>,
     /// What the kernel was told to guard last. Held while it is told, so that no older set replaces a newer one.
     told: Mutex<BTreeSet<IpAddr>>,
@@ -59,6 +61,7 @@ impl Watch {
         config: &Config,
         guarded: Arc<Guarded>,
         helpers: Arc<Helpers>,
+        proxies: Arc<Proxies>,
         prober: Prober,
         interception: Arc<Interception>,
     ) -> Self {
@@ -69,6 +72,7 @@ impl Watch {
             domains: config.domains.clone(),
             guarded,
             helpers,
+            proxies,
             used: prober.apart(),
             named: prober,
             interception,
@@ -90,9 +94,10 @@ impl Watch {
         let all = self.told.lock().await.clone();
         self.cut_again(&all).await;
         loop {
-            ticks.tick().await;
-            for note in self.guarded.ask(&self.accounts, &self.named).await {
-                log(&note);
+            tokio::select! {
+                _ = ticks.tick() => self.ask().await,
+                // Somebody found an address while a connection to it waited.
+                () = self.guarded.has_learned() => {}
             }
             self.tell_and_cut().await;
             self.answer_for_helpers().await;
@@ -102,6 +107,15 @@ impl Watch {
     async fn answer_for_helpers(&self) {
         if let Err(error) = self.interception.answer_http(&self.helpers.ask().await) {
             error!(%error, "drivers that ask about certificates over port 80 may have to wait");
+        }
+    }
+
+    async fn ask(&self) {
+        for note in self.guarded.ask(&self.accounts, &self.named).await {
+            log(&note);
+        }
+        for (proxy, error) in self.proxies.refresh().await {
+            warn!(%proxy, %error, "addresses cannot be asked for; those known stay guarded");
         }
     }
 
@@ -182,7 +196,9 @@ impl Watch {
     async fn tell(&self) -> BTreeSet<IpAddr> {
         let mut told = self.told.lock().await;
         let addresses = self.guarded.addresses();
-        if let Err(error) = self.interception.guard(&addresses) {
+        let guarded = self.interception.guard(&addresses);
+        let guarded = guarded.and_then(|()| self.interception.guard_ports(&self.proxies.endpoints()));
+        if let Err(error) = guarded {
             error!(%error, "new addresses cannot be guarded; those known stay guarded");
             return BTreeSet::new();
         }

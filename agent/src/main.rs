@@ -8,7 +8,9 @@ mod learn;
 mod ocsp;
 mod output;
 mod probe;
+mod proxies;
 mod status;
+mod strangers;
 mod telemetry;
 mod wire;
 

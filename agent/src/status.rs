@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, path::PathBuf, sync::Arc};
 
-use interception::Interception;
+use interception::{Interception, Scope};
 use model::{HostName, Mode};
 use proxy::Corridor;
 use serde::{Deserialize, Serialize};
@@ -11,6 +11,7 @@ use crate::{
     config::Config,
     guarded::{Doubt, Guarded},
     ocsp::Helpers,
+    proxies::Proxies,
 };
 
 /// The answer to `snowfence status`.
@@ -26,7 +27,11 @@ pub(crate) struct Status {
     pub(crate) port: u16,
     /// Where the agent listens, by network namespace.
     pub(crate) listeners: Vec<Listener>,
+    /// `addresses` or `strict`.
+    pub(crate) scope: String,
     pub(crate) guarded: Vec<Host>,
+    /// Corporate proxies, guarded on their ports alone.
+    pub(crate) proxies: Vec<Host>,
     /// Addresses that are guarded because somebody used them and they proved to be Snowflake's, though no name leads there.
     pub(crate) learned: Vec<Learned>,
     /// Addresses that are not guarded because they did not prove to be Snowflake's.
@@ -35,6 +40,8 @@ pub(crate) struct Status {
     pub(crate) ocsp: Vec<String>,
     /// Packets to guarded addresses that others sent through this host and that were dropped; absent where none are.
     pub(crate) forwarded_dropped: Option<u64>,
+    /// What went on untouched, because it is not Snowflake's.
+    pub(crate) passed: Passed,
     pub(crate) sessions: usize,
     /// How many rules the policy has.
     pub(crate) rules: usize,
@@ -80,6 +87,15 @@ pub(crate) struct Listener {
     pub(crate) port6: Option<u16>,
 }
 
+/// See [`proxy::Passed`].
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Passed {
+    pub(crate) open: usize,
+    pub(crate) connections: u64,
+    pub(crate) bytes: u64,
+    pub(crate) refused: u64,
+}
+
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Record {
     pub(crate) folder: PathBuf,
@@ -95,28 +111,17 @@ pub(crate) struct Counter {
 
 /// Makes the answer, from what runs.
 pub(crate) struct Reporter {
-    config: Config,
-    rules: usize,
-    interception: Arc<Interception>,
-    corridor: Arc<Corridor>,
-    journal: audit::Journal,
-    guarded: Arc<Guarded>,
-    helpers: Arc<Helpers>,
+    pub(crate) config: Config,
+    pub(crate) rules: usize,
+    pub(crate) interception: Arc<Interception>,
+    pub(crate) corridor: Arc<Corridor>,
+    pub(crate) journal: audit::Journal,
+    pub(crate) guarded: Arc<Guarded>,
+    pub(crate) helpers: Arc<Helpers>,
+    pub(crate) proxies: Arc<Proxies>,
 }
 
 impl Reporter {
-    pub(crate) fn new(
-        config: &Config,
-        rules: usize,
-        interception: Arc<Interception>,
-        corridor: Arc<Corridor>,
-        journal: audit::Journal,
-        guarded: Arc<Guarded>,
-        helpers: Arc<Helpers>,
-    ) -> Self {
-        Self { config: config.clone(), rules, interception, corridor, journal, guarded, helpers }
-    }
-
     /// The answer as one JSON document.
     pub(crate) fn json(&self) -> String {
         let mut warnings = Vec::new();
@@ -162,11 +167,14 @@ impl Reporter {
             pins: self.config.interception.pins.clone(),
             port: self.interception.port(),
             listeners: self.interception.listeners().iter().map(listener).collect(),
+            scope: scope(self.config.interception.scope).to_owned(),
             guarded: self.guarded.table().into_iter().map(host).collect(),
+            proxies: self.proxies.table().into_iter().map(host).collect(),
             learned: self.guarded.learned().into_iter().map(learned).collect(),
             unproved: self.guarded.doubted().into_iter().map(unproved).collect(),
             ocsp: self.helpers.addresses().iter().map(ToString::to_string).collect(),
             forwarded_dropped,
+            passed: passed(self.corridor.passed()),
             sessions: self.corridor.session_count(),
             rules: self.rules,
             record: Record { folder: self.config.record_dir(), entries: self.journal.head().seq },
@@ -180,7 +188,7 @@ impl Reporter {
     }
 }
 
-fn host((host, addresses): (HostName, Vec<IpAddr>)) -> Host {
+fn host((host, addresses): (impl ToString, Vec<IpAddr>)) -> Host {
     Host { host: host.to_string(), addresses: addresses.iter().map(ToString::to_string).collect() }
 }
 
@@ -195,6 +203,18 @@ fn unproved((address, doubt): (IpAddr, Doubt)) -> Unproved {
         reason: doubt.reason,
         asked_seconds_ago: doubt.asked.elapsed().as_secs(),
     }
+}
+
+fn scope(scope: Scope) -> &'static str {
+    match scope {
+        Scope::Addresses => "addresses",
+        Scope::Strict => "strict",
+    }
+}
+
+fn passed(passed: proxy::Passed) -> Passed {
+    let proxy::Passed { open, connections, bytes, refused } = passed;
+    Passed { open, connections, bytes, refused }
 }
 
 fn listener(found: &interception::NamespaceListener) -> Listener {

@@ -19,7 +19,9 @@ use tls::{Authority, Originator, Terminator};
 use tokio::net::{TcpStream, UnixListener};
 use workload::{GithubConfig, RequestHost, Workload};
 
-use crate::{config::Config, control, guarded::Guarded, probe::Prober};
+use crate::{
+    config::Config, control, guarded::Guarded, probe::Prober, proxies::Proxies, strangers::Strangers,
+};
 
 /// How long one address of a host may take to answer.
 const DIAL_WAIT_MAX: Duration = Duration::from_secs(5);
@@ -39,6 +41,7 @@ pub(crate) struct Built {
     pub(crate) corridor: Arc<Corridor>,
     pub(crate) journal: audit::Journal,
     pub(crate) guarded: Arc<Guarded>,
+    pub(crate) proxies: Arc<Proxies>,
     pub(crate) prober: Prober,
     pub(crate) control: UnixListener,
     /// How many rules there are.
@@ -61,12 +64,13 @@ pub(crate) async fn build(config: &Config) -> Result<Built> {
     let domains = config.domains.clone();
     let terminator =
         Terminator::new(authority, move |name| domains.iter().any(|domain| name.is_within(domain)))?;
+    let proxies = Arc::new(Proxies::resolve(&config.proxies).await?);
     let guarded = Arc::new(addresses(config, originator.clone()).await?);
     guarded.keep(&interception::inspect(&config.interception.pins)?.guarded);
 
     let control = control::open(&config.control_socket())?;
     let journal = journal(config)?;
-    let interception = match intercept(config, &guarded).await {
+    let interception = match intercept(config, &guarded, &proxies).await {
         Ok(interception) => interception,
         Err(error) => {
             // The record says that an agent began; it must also say that none is there.
@@ -76,6 +80,8 @@ pub(crate) async fn build(config: &Config) -> Result<Built> {
     };
     let dial = Arc::new(GuardedDial { guarded: guarded.clone(), dialer: interception.dialer() });
     let prober = Prober::new(interception.dialer(), originator.clone());
+    let strangers =
+        Strangers::new(config, guarded.clone(), proxies.clone(), interception.dialer(), originator.clone());
     let corridor = Corridor::new(Parts {
         mode: config.mode,
         accounts: config.accounts.iter().map(|host| (host.clone(), snowflake::account_of(host))).collect(),
@@ -83,15 +89,30 @@ pub(crate) async fn build(config: &Config) -> Result<Built> {
         terminator,
         originator,
         dial,
+        addresses: Arc::new(strangers),
         policies,
         journal: journal.clone(),
     });
-    Ok(Built { interception, corridor: Arc::new(corridor), journal, guarded, prober, control, rules })
+    Ok(Built {
+        interception,
+        corridor: Arc::new(corridor),
+        journal,
+        guarded,
+        proxies,
+        prober,
+        control,
+        rules,
+    })
 }
 
-async fn intercept(config: &Config, guarded: &Guarded) -> Result<Interception, interception::Error> {
+async fn intercept(
+    config: &Config,
+    guarded: &Guarded,
+    proxies: &Proxies,
+) -> Result<Interception, interception::Error> {
     let interception = Interception::start(&config.interception).await?;
     interception.guard(&guarded.addresses())?;
+    interception.guard_ports(&proxies.endpoints())?;
     Ok(interception)
 }
 
@@ -174,7 +195,8 @@ fn journal(config: &Config) -> Result<audit::Journal> {
 /// first job.
 pub(crate) async fn addresses(config: &Config, originator: Arc<Originator>) -> Result<Guarded> {
     let dialer = Dialer::before_start(&config.interception)?;
-    Guarded::resolve(&config.accounts, &Prober::new(dialer, originator)).await
+    let is_proxied = !config.proxies.is_empty();
+    Guarded::resolve(&config.accounts, &Prober::new(dialer, originator), is_proxied).await
 }
 
 /// Dials a guarded host at the addresses that the agent learned for it.

@@ -121,6 +121,9 @@ async fn network(config: &Config) -> Vec<Finding> {
         let fix = "check DNS, the route and any proxy between this host and Snowflake";
         findings.push(match upstream(config, host, originator.clone()).await {
             Ok(addresses) => good(what, format!("reached and verified at {addresses}")),
+            Err(error) if !config.proxies.is_empty() => {
+                good(what, format!("left to the jobs' proxies; without one: {error:#}"))
+            }
             Err(error) => bad(what, format!("{error:#}"), fix),
         });
     }
@@ -140,7 +143,8 @@ async fn network(config: &Config) -> Vec<Finding> {
 
 async fn upstream(config: &Config, host: &HostName, originator: Arc<Originator>) -> Result<String> {
     let dialer = Dialer::before_start(&config.interception)?;
-    let guarded = Guarded::resolve(std::slice::from_ref(host), &Prober::new(dialer, originator)).await?;
+    let guarded =
+        Guarded::resolve(std::slice::from_ref(host), &Prober::new(dialer, originator), false).await?;
     let addresses: Vec<String> = guarded.of(host).iter().map(ToString::to_string).collect();
     Ok(addresses.join(", "))
 }

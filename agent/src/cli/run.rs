@@ -77,20 +77,21 @@ fn raise_descriptors() {
 }
 
 async fn guard(config: &Config, built: Built) -> Result<()> {
-    let Built { interception, corridor, journal, guarded, prober, control, rules } = built;
+    let Built { interception, corridor, journal, guarded, proxies, prober, control, rules } = built;
     let interception = Arc::new(interception);
     let helpers = Arc::new(Helpers::new(config.ocsp_hosts.clone()));
-    let reporter = Reporter::new(
-        config,
+    let reporter = Reporter {
+        config: config.clone(),
         rules,
-        interception.clone(),
-        corridor.clone(),
-        journal.clone(),
-        guarded.clone(),
-        helpers.clone(),
-    );
+        interception: interception.clone(),
+        corridor: corridor.clone(),
+        journal: journal.clone(),
+        guarded: guarded.clone(),
+        helpers: helpers.clone(),
+        proxies: proxies.clone(),
+    };
     let control = control::serve(control, Arc::new(move || reporter.json()));
-    let watch = Arc::new(Watch::new(config, guarded, helpers, prober, interception.clone()));
+    let watch = Arc::new(Watch::new(config, guarded, helpers, proxies, prober, interception.clone()));
     watch.begin().await;
     let keeping = tokio::spawn(watch.clone().keep());
     let learning = tokio::spawn(watch.learn());

@@ -89,6 +89,18 @@ fn up(status: &Status) -> String {
             format!("port 80 of {}, for drivers that ask about certificates", status.ocsp.join(", ")),
         );
     }
+    for proxy in &status.proxies {
+        line("guards", format!("the proxy {} at {}", proxy.host, proxy.addresses.join(", ")));
+    }
+    if status.scope == "strict" {
+        line("guards", "port 443 of every other address, to pass on what is not Snowflake's".to_owned());
+    }
+    let passed = &status.passed;
+    if status.scope == "strict" || !status.proxies.is_empty() {
+        let connections = counted(passed.connections, "connection", "connections");
+        let (open, bytes, refused) = (passed.open, passed.bytes, passed.refused);
+        line("passed", format!("{connections} ({open} open), {bytes} bytes, {refused} refused"));
+    }
     line("policy", counted(status.rules, "rule", "rules"));
     line("sessions", status.sessions.to_string());
     let entries = counted(status.record.entries, "entry", "entries");

@@ -34,6 +34,15 @@ pub(super) enum ModeWord {
     Enforce,
 }
 
+impl From<ModeWord> for model::Mode {
+    fn from(word: ModeWord) -> Self {
+        match word {
+            ModeWord::Observe => Self::Observe,
+            ModeWord::Enforce => Self::Enforce,
+        }
+    }
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Paths {
@@ -90,6 +99,27 @@ pub(super) struct Guard {
     pub(super) ocsp_hosts: Option<Vec<String>>,
     #[serde(default = "default_refresh_seconds")]
     pub(super) refresh_seconds: u64,
+    #[serde(default)]
+    pub(super) scope: ScopeWord,
+    #[serde(default)]
+    pub(super) proxies: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum ScopeWord {
+    #[default]
+    Addresses,
+    Strict,
+}
+
+impl From<ScopeWord> for interception::Scope {
+    fn from(word: ScopeWord) -> Self {
+        match word {
+            ScopeWord::Addresses => Self::Addresses,
+            ScopeWord::Strict => Self::Strict,
+        }
+    }
 }
 
 fn default_domains() -> Vec<String> {

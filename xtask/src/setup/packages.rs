@@ -33,6 +33,8 @@ pub(super) const NEEDED: [&str; 20] = [
     "bpftool",
     "podman",
     "runc",
+    // The corporate proxy of a test: the program alone, without the service.
+    "tinyproxy-bin",
 ];
 
 /// Installs what is missing of `needed`. Returns whether anything was.

@@ -39,6 +39,14 @@ impl Arrival {
         self.stream.set_nodelay(true)
     }
 
+    pub(crate) fn stream(&self) -> &TcpStream {
+        &self.stream
+    }
+
+    pub(crate) fn stream_mut(&mut self) -> &mut TcpStream {
+        &mut self.stream
+    }
+
     pub(crate) fn into_stream(self) -> TcpStream {
         self.stream
     }

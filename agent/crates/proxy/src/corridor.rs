@@ -18,11 +18,14 @@ use tracing::{debug, warn};
 use uuid::Uuid;
 
 use crate::{
+    addresses::{Addresses, Whose},
     answer::Answer,
     arrival::Arrival,
-    housekeeping,
+    connect_proxy, housekeeping,
     limits::{EXCHANGE_CHARS_MAX, HEAD_WAIT_MAX, REQUEST_BYTES_MAX, STATEMENT_BYTES_MAX},
-    login, plain, query, record,
+    login,
+    passthrough::{self, Passage, Passed},
+    plain, query, record,
     refusal::{Refusal, What},
     results,
     retries::Kept,
@@ -45,6 +48,8 @@ pub struct Parts {
     pub originator: Arc<tls::Originator>,
     /// Opens connections past the agent's own guard.
     pub dial: Arc<dyn Dial>,
+    /// Whose the address is that a connection was going to.
+    pub addresses: Arc<dyn Addresses>,
     /// The judge.
     pub policies: policy::Policies,
     /// The record.
@@ -62,8 +67,12 @@ pub struct Corridor {
     /// Answers kept for retries.
     pub(crate) kept: Kept,
     pub(crate) sql_api: sql_api::Memory,
+    pub(crate) addresses: Arc<dyn Addresses>,
+    /// The way for what is not Snowflake's.
+    pub(crate) passage: Passage,
     workload: workload::Workload,
     terminator: tls::Terminator,
+    originator: Arc<tls::Originator>,
     /// Whether the agent is about to end.
     stopping: watch::Sender<bool>,
 }
@@ -78,6 +87,26 @@ pub(crate) struct Peer {
     pub(crate) worker: Option<u32>,
     pub(crate) principal: Arc<Principal>,
     pub(crate) host: HostName,
+    pub(crate) way: Way,
+}
+
+/// How the host behind a connection is reached.
+#[derive(Debug)]
+pub(crate) struct Way {
+    pub(crate) port: u16,
+    /// Connections of this client's alone, because they were opened in its name; none: those that all clients share.
+    pub(crate) own: Option<Upstream>,
+}
+
+impl Way {
+    fn straight(port: u16) -> Self {
+        Self { port, own: None }
+    }
+
+    /// By connections that `dial` opens for this client and no other.
+    pub(crate) fn through(port: u16, dial: Arc<dyn Dial>, corridor: &Corridor) -> Self {
+        Self { port, own: Some(Upstream::new(dial, corridor.originator.clone())) }
+    }
 }
 
 impl Peer {
@@ -92,7 +121,7 @@ impl Peer {
 }
 
 /// Waits until the agent is about to end. An error means that the corridor itself is gone, which is the same.
-async fn told(stopping: &mut watch::Receiver<bool>) {
+pub(crate) async fn told(stopping: &mut watch::Receiver<bool>) {
     drop(stopping.wait_for(|stopping| *stopping).await);
 }
 
@@ -105,10 +134,13 @@ impl Corridor {
             accounts: parts.accounts,
             policies: parts.policies,
             journal: parts.journal,
-            upstream: Upstream::new(parts.dial, parts.originator),
+            upstream: Upstream::new(parts.dial, parts.originator.clone()),
+            originator: parts.originator,
             sessions: Sessions::new(),
             kept: Kept::default(),
             sql_api: sql_api::Memory::new(),
+            addresses: parts.addresses,
+            passage: Passage::new(),
             workload: parts.workload,
             terminator: parts.terminator,
             stopping: watch::Sender::new(false),
@@ -126,11 +158,32 @@ impl Corridor {
         self.sessions.count()
     }
 
+    /// What was passed on, because it is not Snowflake's.
+    #[must_use]
+    pub fn passed(&self) -> Passed {
+        self.passage.passed()
+    }
+
     /// Serves one connection to its end. Whatever goes wrong is answered, recorded or both; nothing is returned.
     pub async fn serve(self: Arc<Self>, arrival: Arrival) {
-        if arrival.destination().port() == 80 {
+        match self.addresses.known(arrival.destination()) {
+            Some(Whose::Snowflakes) => self.admit(arrival).await,
+            Some(Whose::Proxys) => connect_proxy::serve(self, arrival).await,
+            Some(Whose::Others) | None => passthrough::meet(self, arrival).await,
+        }
+    }
+
+    /// Serves a connection to Snowflake.
+    pub(crate) async fn admit(self: Arc<Self>, arrival: Arrival) {
+        let port = arrival.destination().port();
+        if port == 80 {
             return plain::serve(arrival.into_stream()).await;
         }
+        self.admit_by(arrival, Way::straight(port)).await;
+    }
+
+    /// Serves a connection to Snowflake, whose own way there is another than the usual.
+    pub(crate) async fn admit_by(self: Arc<Self>, arrival: Arrival, way: Way) {
         let (connection, destination) = (arrival.id(), arrival.destination());
         if let Err(error) = arrival.send_at_once() {
             debug!(%connection, %error, "small answers may be held back");
@@ -146,12 +199,12 @@ impl Corridor {
         match terminated {
             Ok(terminated) => {
                 let (stream, host) = terminated.into_parts();
-                let peer = Arc::new(Peer { connection, destination, process, worker, principal, host });
+                let peer = Arc::new(Peer { connection, destination, process, worker, principal, host, way });
                 self.converse(stream, peer).await;
             }
             Err(error) => {
                 warn!(%connection, %destination, pid = process.pid, %error, "a connection was refused");
-                let refused = audit::RefusedConnection {
+                self.append_refused(audit::RefusedConnection {
                     connection,
                     destination: destination.to_string(),
                     server_name: None,
@@ -159,12 +212,42 @@ impl Corridor {
                     process: Some((&process).into()),
                     mode: self.mode,
                     reason: error.to_string(),
-                };
-                if let Err(error) = self.journal.append(refused).await {
-                    warn!(%connection, %error, "a refused connection could not be recorded");
-                }
+                })
+                .await;
             }
         }
+    }
+
+    /// Writes down a connection that is refused before anybody asked who is behind it.
+    pub(crate) async fn record_refused(&self, arrival: &Arrival, reason: String) {
+        let evidence = self.workload.identify(arrival.owner()).await;
+        self.append_refused(audit::RefusedConnection {
+            connection: arrival.id(),
+            destination: arrival.destination().to_string(),
+            server_name: None,
+            who: None,
+            process: Some(evidence.process().into()),
+            mode: self.mode,
+            reason,
+        })
+        .await;
+    }
+
+    async fn append_refused(&self, refused: audit::RefusedConnection) {
+        let connection = refused.connection;
+        if let Err(error) = self.journal.append(refused).await {
+            warn!(%connection, %error, "a refused connection could not be recorded");
+        }
+    }
+
+    /// Whether connections that ask for this name are decrypted.
+    pub(crate) fn is_guarded(&self, name: &HostName) -> bool {
+        self.terminator.is_guarded(name)
+    }
+
+    /// For waiting until the agent is about to end.
+    pub(crate) fn stopping(&self) -> watch::Receiver<bool> {
+        self.stopping.subscribe()
     }
 
     /// Answers requests, one after the other, until the client goes.

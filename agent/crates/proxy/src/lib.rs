@@ -2,18 +2,26 @@
 //!
 //! Owns: the order of things: who, what, may it, written down, sent, masked, written down, answered.
 //! May touch: audit, broker, identity, model, policy, snowflake, sql, tls, workload.
-//! Never: kernels, files, or a way upstream without a permit and a receipt.
+//! Never: kernels, files, a way upstream without a permit and a receipt, or a connection passed on because of what its
+//! client said.
 
+mod addresses;
 mod answer;
 mod arrival;
+mod connect_proxy;
 mod corridor;
 mod housekeeping;
 mod limits;
 mod login;
+mod passthrough;
+mod peek;
 mod plain;
+mod proxied;
+mod proxy_head;
 mod query;
 mod record;
 mod refusal;
+mod relay;
 mod renaming;
 mod reply;
 mod results;
@@ -25,6 +33,8 @@ mod statements;
 mod testing;
 mod upstream;
 
+pub use addresses::{Addresses, Answer as AddressAnswer, Undecided, Whose};
 pub use arrival::Arrival;
 pub use corridor::{Corridor, Parts};
+pub use passthrough::Passed;
 pub use upstream::Dial;

@@ -77,3 +77,31 @@ pub(crate) const PLAIN_WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// Method and path of a refused request, as the record keeps them.
 pub(crate) const EXCHANGE_CHARS_MAX: usize = 200;
+
+/// How long a client may take to say its first bytes, on a connection that may turn out to be none of ours. Those who
+/// wait for the server to speak first are passed on after it.
+pub(crate) const HELLO_WAIT_MAX: Duration = Duration::from_secs(2);
+
+/// Connections that are passed on at one time. Fewer than are served in all, so that those to Snowflake find a place.
+pub(crate) const PASSED_MAX: usize = 3072;
+
+/// A passed connection on which nothing moves for so long is ended. Long polls and web sockets speak more often.
+pub(crate) const PASSED_IDLE_MAX: Duration = Duration::from_secs(4 * 3600);
+
+/// When the agent is told to stop, a passed connection may go on until nothing moves on it for so long.
+pub(crate) const PASSED_STOP_WAIT_MAX: Duration = Duration::from_secs(1);
+
+/// After how much silence a passed connection's far end is asked whether it is still there.
+pub(crate) const PASSED_KEEPALIVE: Duration = Duration::from_secs(60);
+
+/// What a client says first to a proxy, and a proxy to a client: tokens of a Kerberos realm take tens of kilobytes.
+pub(crate) const PROXY_HEAD_BYTES_MAX: usize = 64 << 10;
+
+/// How long a client may take to ask a proxy for something, on a new connection and after a refusal.
+pub(crate) const PROXY_HEAD_WAIT_MAX: Duration = Duration::from_secs(60);
+
+/// How long a proxy may take to open a tunnel: it looks a name up and connects.
+pub(crate) const PROXY_WAIT_MAX: Duration = Duration::from_secs(120);
+
+/// How long the body of a proxy's refusal may take.
+pub(crate) const PROXY_BODY_WAIT_MAX: Duration = Duration::from_secs(30);

@@ -155,6 +155,7 @@ fn single(headers: &HeaderMap, name: header::HeaderName) -> Result<Option<&str>,
 }
 
 /// Pooled connections to the guarded hosts.
+#[derive(Debug)]
 pub(crate) struct Upstream {
     client: Client<Connector, Full<Bytes>>,
 }
@@ -252,18 +253,19 @@ impl Upstream {
     async fn send(&self, peer: &Peer, inbound: &Inbound, lease: &Lease) -> Result<Reply, UpstreamError> {
         let host = &peer.host;
         let path = inbound.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
-        let authority = format!("{host}:{}", peer.destination.port());
+        let authority = format!("{host}:{}", peer.way.port);
         let uri = Uri::builder().scheme("https").authority(authority).path_and_query(path).build()?;
         let mut request = http::Request::new(Full::new(inbound.body.clone()));
         *request.method_mut() = inbound.method.clone();
         *request.uri_mut() = uri;
         *request.headers_mut() = headers(host, inbound, lease)?;
+        let client = &peer.way.own.as_ref().unwrap_or(self).client;
         let exchange = async {
             let unreachable = |error: hyper_util::client::legacy::Error| UpstreamError::Unreachable {
                 host: host.clone(),
                 reason: chain(&error),
             };
-            let (head, body) = self.client.request(request).await.map_err(unreachable)?.into_parts();
+            let (head, body) = client.request(request).await.map_err(unreachable)?.into_parts();
             let body =
                 Limited::new(body, REPLY_BYTES_MAX).collect().await.map_err(|_| UpstreamError::Broken)?;
             Ok(Reply { status: head.status, headers: end_to_end(&head.headers), body: body.to_bytes() })
