@@ -48,10 +48,13 @@ pub enum EventKind {
     /// A client asked for a name of a guarded domain at an address that is not guarded. Address, port and name are those.
     /// At most one per address and [`Event::SUSPECT_AFTER_NS`].
     GuardedName = 2,
+    /// As [`UnknownNamespace`](Self::UnknownNamespace), but the process is stopped and its connect will be made again: it
+    /// must be let go on, whatever becomes of it.
+    Paused = 3,
 }
 
 impl EventKind {
-    const ALL: [Self; 2] = [Self::UnknownNamespace, Self::GuardedName];
+    const ALL: [Self; 3] = [Self::UnknownNamespace, Self::GuardedName, Self::Paused];
 }
 
 impl Event {

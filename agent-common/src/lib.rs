@@ -18,6 +18,7 @@ mod domain;
 mod event;
 mod flow;
 mod listener;
+mod lsm;
 mod mark;
 mod origin;
 mod outcome;
@@ -28,13 +29,17 @@ pub use domain::{DOMAIN_BYTES_MAX, DOMAINS_MAX, Domain, NAME_BYTES, NAME_WORDS};
 pub use event::{Event, EventKind};
 pub use flow::Flow;
 pub use listener::Listener;
+pub use lsm::{
+    ALIVE_NS, LsmSettings, OWN_MAX, Offsets, Own, OwnKind, PAUSE_PAUSE_NS, PAUSED_MAX, SERVICE_BYTES,
+    SERVICES_MAX, ServiceName,
+};
 pub use mark::Mark;
 pub use origin::{COMM_BYTES, Origin};
 pub use outcome::Outcome;
 pub use ports::Ports;
 
 /// Version of everything in this crate. Part of the path under which maps and links are pinned.
-pub const LAYOUT: u32 = 2;
+pub const LAYOUT: u32 = 5;
 
 /// Most addresses that can be guarded at once.
 pub const GUARDED_ADDRESSES_MAX: u32 = 8_192;

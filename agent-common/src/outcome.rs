@@ -35,11 +35,17 @@ pub enum Outcome {
     HelloPassed = 13,
     /// A packet of a connection that was opened before its address was guarded passed, because the agent only observes.
     OlderPassed = 14,
+    /// A packet socket was refused, by which packets would have left the host past every guard.
+    PacketSocketRefused = 15,
+    /// An attempt to end, change or blind the agent was refused.
+    TamperingRefused = 16,
+    /// A connect was paused until the agent listens in the socket's network namespace.
+    Paused = 17,
 }
 
 impl Outcome {
     /// Every outcome, in the order of their numbers.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 18] = [
         Self::Redirected,
         Self::Upstream,
         Self::UnknownNamespace,
@@ -55,9 +61,12 @@ impl Outcome {
         Self::HelloDropped,
         Self::HelloPassed,
         Self::OlderPassed,
+        Self::PacketSocketRefused,
+        Self::TamperingRefused,
+        Self::Paused,
     ];
     /// How many there are.
-    pub const COUNT: u32 = 15;
+    pub const COUNT: u32 = 18;
 
     /// Index of the outcome's counter.
     #[inline(always)]
@@ -85,6 +94,9 @@ impl Outcome {
             Self::HelloDropped => "hello_dropped",
             Self::HelloPassed => "hello_passed",
             Self::OlderPassed => "older_passed",
+            Self::PacketSocketRefused => "packet_socket_refused",
+            Self::TamperingRefused => "tampering_refused",
+            Self::Paused => "paused",
         }
     }
 }

@@ -2,11 +2,12 @@
 //!
 //! Owns: the hooks on the cgroup and the maps they share.
 //! May touch: agent-common.
-//! Never: a kernel structure (helpers give all that is needed, so there is nothing to relocate), an exemption by pid,
-//! uid or firewall mark, or a verdict beyond "guarded or not" and "the agent's own socket or not"; a name in a
-//! ClientHello only ever stops a packet, and never lets one through.
+//! Never: a kernel structure outside of `lsm` (helpers give all that is needed, so there is nothing to relocate), an
+//! exemption from the guard by pid, uid or firewall mark, or a verdict beyond "guarded or not" and "the agent's own socket
+//! or not"; a name in a ClientHello only ever stops a packet, and never lets one through.
 //!
-//! One file per hook, `tripwire` beside `egress`, and five that they share: `events`, `maps`, `marks`, `scope` and `verdict`. Fields of a context are read and
+//! One file per hook, `tripwire` beside `egress`, and five that they share: `events`, `maps`, `marks`, `scope` and
+//! `verdict`. `lsm` is a layer of its own, that is loaded only where the kernel has it. Fields of a context are read and
 //! written volatile throughout: the compiler would otherwise merge neighbouring accesses into a wider one, which the
 //! verifier refuses.
 
@@ -18,6 +19,7 @@ mod datagram;
 mod egress;
 mod events;
 mod listeners;
+mod lsm;
 mod maps;
 mod marks;
 mod peer_name;
@@ -27,10 +29,11 @@ mod sock_addr;
 mod tripwire;
 mod verdict;
 
-/// No helper used here asks for a GPL program.
+/// The kernel takes a security-module program only under a licence from its own short list, on which Apache-2.0 is not:
+/// this package is offered under either (`Cargo.toml`).
 #[unsafe(link_section = "license")]
 #[unsafe(no_mangle)]
-static LICENSE: [u8; 11] = *b"Apache-2.0\0";
+static LICENSE: [u8; 7] = *b"GPL v2\0";
 
 /// The verifier proves that nothing panics; the compiler wants a handler all the same.
 #[panic_handler]

@@ -1,11 +1,12 @@
-//! Every map, with its bound. All but the last five are pinned and outlive the agent.
+//! Every map, with its bound. All but the last nine are pinned and outlive the agent.
 
 use agent_common::{
     ANNOUNCED_MAX, Address, EVENTS_BYTES, Event, FLOWS_MAX, Flow, GUARDED_ADDRESSES_MAX, LISTENERS_MAX,
-    Listener, Mark, Origin, Outcome, Ports, Present, SUSPECTED_MAX,
+    Listener, Mark, OWN_MAX, Origin, Outcome, Own, PAUSED_MAX, Ports, Present, SERVICES_MAX, SUSPECTED_MAX,
+    ServiceName,
 };
 use aya_ebpf::{
-    btf_maps::{HashMap, LruHashMap, PerCpuArray, RingBuf, SkStorage},
+    btf_maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf, SkStorage},
     macros::btf_map,
 };
 
@@ -57,3 +58,19 @@ pub(crate) static TRIPPED: SkStorage<Present> = SkStorage::new();
 /// By address that is not guarded: when the last event about it was sent, in nanoseconds after boot.
 #[btf_map]
 pub(crate) static SUSPECTED: LruHashMap<Address, u64, { SUSPECTED_MAX as usize }> = LruHashMap::new();
+
+/// What belongs to the agent. Written by the agent alone, before it puts the programs in place that look here.
+#[btf_map]
+pub(crate) static OWN: HashMap<Own, Present, { OWN_MAX as usize }> = HashMap::new();
+
+/// Services that may open packet sockets.
+#[btf_map]
+pub(crate) static SERVICES: HashMap<ServiceName, Present, { SERVICES_MAX as usize }> = HashMap::new();
+
+/// The agent's last sign of life, in nanoseconds after boot.
+#[btf_map]
+pub(crate) static ALIVE: Array<u64, 1> = Array::new();
+
+/// By thread: when its connect was last paused, in nanoseconds after boot.
+#[btf_map]
+pub(crate) static PAUSED: LruHashMap<u64, u64, { PAUSED_MAX as usize }> = LruHashMap::new();

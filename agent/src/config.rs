@@ -101,6 +101,10 @@ impl Config {
                 domains: domains.clone(),
                 observing: matches!(file.mode, ModeWord::Observe),
                 scope: file.guard.scope.into(),
+                lsm: interception::LsmConfig {
+                    enabled: file.lsm.enabled,
+                    network_services: file.lsm.network_services,
+                },
             },
             ocsp_hosts,
             accounts,

@@ -46,6 +46,8 @@ pub(crate) struct Status {
     /// How many rules the policy has.
     pub(crate) rules: usize,
     pub(crate) record: Record,
+    /// The optional programs on the kernel's security hooks.
+    pub(crate) lsm: Vec<LsmProgram>,
     /// What the kernel programs did, by outcome.
     pub(crate) counters: Vec<Counter>,
     pub(crate) warnings: Vec<String>,
@@ -94,6 +96,15 @@ pub(crate) struct Passed {
     pub(crate) connections: u64,
     pub(crate) bytes: u64,
     pub(crate) refused: u64,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct LsmProgram {
+    pub(crate) name: String,
+    /// What it stands against.
+    pub(crate) against: String,
+    /// Why it is not there; absent when it is.
+    pub(crate) missing: Option<String>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -178,6 +189,7 @@ impl Reporter {
             sessions: self.corridor.session_count(),
             rules: self.rules,
             record: Record { folder: self.config.record_dir(), entries: self.journal.head().seq },
+            lsm: self.interception.lsm().iter().map(lsm_program).collect(),
             counters: counters
                 .into_iter()
                 .map(|(outcome, count)| Counter { outcome: outcome.name().to_owned(), count })
@@ -215,6 +227,14 @@ fn scope(scope: Scope) -> &'static str {
 fn passed(passed: proxy::Passed) -> Passed {
     let proxy::Passed { open, connections, bytes, refused } = passed;
     Passed { open, connections, bytes, refused }
+}
+
+fn lsm_program(found: &interception::LsmProgram) -> LsmProgram {
+    LsmProgram {
+        name: found.name.to_owned(),
+        against: found.against.to_owned(),
+        missing: found.missing.clone(),
+    }
 }
 
 fn listener(found: &interception::NamespaceListener) -> Listener {

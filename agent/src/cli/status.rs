@@ -1,6 +1,6 @@
 //! `snowfence status`: ask the running agent, or say what is left in the kernel without one.
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 use anyhow::Context;
 use serde::Serialize;
@@ -10,7 +10,7 @@ use crate::{
     config::Config,
     control,
     output::{Output, counted},
-    status::{Status, Unproved},
+    status::{LsmProgram, Status, Unproved},
 };
 
 /// What is in the kernel while no agent runs.
@@ -62,6 +62,15 @@ fn down(state: &Down) -> String {
     text
 }
 
+/// What the programs stand against, by the reason why they are not there.
+fn by_reason(programs: &[LsmProgram]) -> BTreeMap<Option<&str>, Vec<&str>> {
+    let mut reasons: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for program in programs {
+        reasons.entry(program.missing.as_deref()).or_default().push(program.against.as_str());
+    }
+    reasons
+}
+
 fn up(status: &Status) -> String {
     let mut text = String::new();
     let mut line = |name: &str, value: String| text.push_str(&format!("{name:<11} {value}\n"));
@@ -107,6 +116,15 @@ fn up(status: &Status) -> String {
     line("record", format!("{entries} in {}", status.record.folder.display()));
     if let Some(count) = status.forwarded_dropped {
         line("forwarded", format!("{} dropped", counted(count, "packet", "packets")));
+    }
+    for (missing, programs) in by_reason(&status.lsm) {
+        line(
+            "lsm",
+            match missing {
+                None => counted(programs.len(), "program", "programs") + " on the kernel's security hooks",
+                Some(why) => format!("{why}; not guarded against: {}", programs.join("; ")),
+            },
+        );
     }
     for counter in status.counters.iter().filter(|counter| counter.count > 0) {
         line("kernel", format!("{} {}", counter.count, counter.outcome));

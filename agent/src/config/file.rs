@@ -4,6 +4,7 @@
 
 use std::path::PathBuf;
 
+use interception::LsmConfig;
 use serde::Deserialize;
 
 #[derive(Debug, Deserialize)]
@@ -14,6 +15,8 @@ pub(super) struct File {
     pub(super) paths: Paths,
     #[serde(default)]
     pub(super) attach: Attach,
+    #[serde(default)]
+    pub(super) lsm: Lsm,
     #[serde(default)]
     pub(super) listen: Listen,
     pub(super) guard: Guard,
@@ -74,6 +77,20 @@ pub(super) struct Attach {
 impl Default for Attach {
     fn default() -> Self {
         Self { cgroup: None, pins: "/sys/fs/bpf/snowfence".into(), drop_forwarded: true }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Lsm {
+    pub(super) enabled: bool,
+    pub(super) network_services: Vec<String>,
+}
+
+impl Default for Lsm {
+    fn default() -> Self {
+        let LsmConfig { enabled, network_services } = LsmConfig::default();
+        Self { enabled, network_services }
     }
 }
 

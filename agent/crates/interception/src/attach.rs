@@ -55,6 +55,11 @@ impl Links {
         };
         self.pinned.iter().map(id).collect()
     }
+
+    /// The numbers by which the kernel knows the links.
+    pub(crate) fn ids(&self) -> io::Result<Vec<u32>> {
+        self.pinned.iter().map(|(_, link)| Ok(sys::link_info(link.as_fd())?.id)).collect()
+    }
 }
 
 /// Replaces the program behind the pinned link if there is one and it is on this cgroup; otherwise attaches, and puts

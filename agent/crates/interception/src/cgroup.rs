@@ -85,6 +85,24 @@ impl Cgroup {
         self.id == ROOT_INODE
     }
 
+    /// How deep it lies below the root, which is zero.
+    pub(crate) fn level(&self) -> io::Result<u32> {
+        u32::try_from(self.with_those_above()?.len().saturating_sub(1)).map_err(io::Error::other)
+    }
+
+    /// Its id and those of every cgroup above it, up to the root.
+    pub(crate) fn with_those_above(&self) -> io::Result<Vec<u64>> {
+        let mut ids = Vec::new();
+        for folder in self.path.ancestors() {
+            let id = fs::metadata(folder)?.ino();
+            ids.push(id);
+            if id == ROOT_INODE {
+                return Ok(ids);
+            }
+        }
+        Err(io::Error::other(format!("{} does not lead to the root of the hierarchy", self.path.display())))
+    }
+
     pub(crate) fn try_clone(&self) -> io::Result<Self> {
         Ok(Self { folder: self.folder.try_clone()?, path: self.path.clone(), id: self.id })
     }

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use model::HostName;
 
+use crate::lsm::LsmConfig;
+
 /// Where to attach, where to pin, where to listen, and what to do about packets that pass through.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
@@ -25,6 +27,8 @@ pub struct Config {
     pub observing: bool,
     /// Which connections are caught.
     pub scope: Scope,
+    /// The optional layer on the kernel's security hooks.
+    pub lsm: LsmConfig,
 }
 
 /// Which connections are caught. An agent that starts over what another has pinned brings its own.

@@ -1,26 +1,39 @@
 //! What the kernel programs say at once, read from their ring buffer.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
-    mpsc::SyncSender,
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+        mpsc::SyncSender,
+    },
+    time::Duration,
 };
 
 use agent_common::{Event, EventKind};
 use aya::maps::{Map, MapData, RingBuf};
+use nix::{
+    errno::Errno,
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use tokio::{
     io::{Interest, unix::AsyncFd},
     sync::{Mutex, mpsc},
     task::JoinHandle,
+    time::{sleep, timeout},
 };
 
 use crate::{
     error::{Error, MapFault},
+    listeners::Table,
     object,
 };
 
 /// Events that may wait for whoever asks for them. Beyond it they are lost, and counted.
 const WAITING_MAX: usize = 4_096;
+/// Longest that a process is paused, and how often it is looked whether it may go on.
+const PAUSE_MAX: Duration = Duration::from_secs(2);
+const PAUSE_STEP: Duration = Duration::from_millis(1);
 
 /// The task that reads, and what it has read. The task ends when this is dropped.
 #[derive(Debug)]
@@ -31,15 +44,15 @@ pub(crate) struct Events {
 }
 
 impl Events {
-    /// Events of unknown namespaces go to `unknown`.
-    pub(crate) fn start(map: Map, unknown: SyncSender<Event>) -> Result<Self, Error> {
+    /// Events of unknown namespaces go to `unknown`; who is paused goes on once one of `listeners` is there.
+    pub(crate) fn start(map: Map, unknown: SyncSender<Event>, listeners: Arc<Table>) -> Result<Self, Error> {
         let ring: RingBuf<MapData> = map.try_into().map_err(MapFault::of(object::EVENTS))?;
         // SAFETY: the descriptor is that of the ring buffer's map, which the value owns and never replaces.
         let ring = unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) }
             .map_err(|error| Error::Events(error.into()))?;
         let (sender, receiver) = mpsc::channel(WAITING_MAX);
         let lost = Arc::new(AtomicU64::new(0));
-        let reading = tokio::spawn(read(ring, Ways { unknown, others: sender }, lost.clone()));
+        let reading = tokio::spawn(read(ring, Ways { unknown, others: sender, listeners }, lost.clone()));
         Ok(Self { waiting: Mutex::new(receiver), lost, reading })
     }
 
@@ -65,6 +78,7 @@ impl Drop for Events {
 
 /// Where events go, by their kind.
 struct Ways {
+    listeners: Arc<Table>,
     unknown: SyncSender<Event>,
     others: mpsc::Sender<Event>,
 }
@@ -75,7 +89,31 @@ impl Ways {
         match kind {
             EventKind::UnknownNamespace => self.unknown.try_send(event).is_ok(),
             EventKind::GuardedName => self.others.try_send(event).is_ok(),
+            EventKind::Paused => {
+                // Whatever becomes of the listener: who was stopped goes on.
+                tokio::spawn(go_on(event, self.listeners.clone()));
+                self.unknown.try_send(event).is_ok()
+            }
         }
+    }
+}
+
+/// Lets a paused process go on once the agent listens in its namespace, or cannot in time.
+async fn go_on(event: Event, listeners: Arc<Table>) {
+    let is_there = async {
+        while !listeners.serves(event.netns_cookie) {
+            sleep(PAUSE_STEP).await;
+        }
+    };
+    if timeout(PAUSE_MAX, is_there).await.is_err() {
+        tracing::warn!(pid = event.pid, "cannot listen where a process was paused: its connect is refused");
+    }
+    let continued = kill(Pid::from_raw(event.pid.cast_signed()), Signal::SIGCONT);
+    // One that was killed meanwhile has no use for it.
+    if let Err(error) = continued
+        && error != Errno::ESRCH
+    {
+        tracing::error!(pid = event.pid, %error, "a process that was paused cannot go on");
     }
 }
 

@@ -26,6 +26,7 @@ use crate::{
     intercepted::Intercepted,
     kernel_log::KernelLog,
     listeners::{Listeners, NamespaceListener},
+    lsm::{self, Layer, LsmProgram},
     object,
     pins::Pins,
     preflight::{Check, Problem, preflight},
@@ -54,6 +55,7 @@ struct Attached {
     links: Links,
     places: Arc<Places>,
     _watch: Watch,
+    lsm: Layer,
     _log: KernelLog,
 }
 
@@ -177,6 +179,12 @@ impl Interception {
         self.attached.listeners.list()
     }
 
+    /// The programs of the optional layer on the kernel's security hooks, and why some are not there.
+    #[must_use]
+    pub fn lsm(&self) -> &[LsmProgram] {
+        self.attached.lsm.programs()
+    }
+
     /// How many events were lost since this agent started, because they came faster than they were asked for; those that
     /// found no room in the kernel are counted as [`Outcome::EventLost`].
     #[must_use]
@@ -210,8 +218,9 @@ impl Interception {
     /// # Errors
     /// When a pin cannot be removed; what it held may still be attached. When the table cannot be.
     pub fn detach(self) -> Result<(), Error> {
-        let Self { attached: Attached { listeners, links, forward, .. }, pins, .. } = self;
+        let Self { attached: Attached { listeners, links, lsm, forward, .. }, pins, .. } = self;
         pins.remove()?;
+        drop(lsm);
         // The programs go with the last descriptors of their links, and only then the listeners: a connect in between
         // is caught and closed.
         drop(links);
@@ -223,13 +232,14 @@ impl Interception {
 impl Attached {
     /// Loads, listens, and only then attaches.
     fn new(cfg: &Config, pins: &Pins, cgroup: &Cgroup, own: Option<&Cgroup>) -> Result<Self, Error> {
-        let mut object = object::load(cfg, pins)?;
+        let plan = lsm::prepare(cfg, pins, cgroup);
+        let mut object = object::load(cfg, pins, &plan.settings)?;
         let log = KernelLog::start(&mut object)?;
         let marker = Marker::new(take(&mut object, object::MARKS)?)?;
         let (registry, accepted) =
             (take(&mut object, object::LISTENERS)?, take(&mut object, object::ACCEPTED)?);
         let (listeners, unknown) = Listeners::open(cfg.port, &marker, registry, accepted, cgroup)?;
-        let events = Events::start(take(&mut object, object::EVENTS)?, unknown)?;
+        let events = Events::start(take(&mut object, object::EVENTS)?, unknown, listeners.watch())?;
         let links = Links::attach(&object, pins, cgroup, own)?;
         let unreadable = |source| Error::Pin { action: "read", path: cgroup.path().to_owned(), source };
         let places = Arc::new(Places::new(cgroup.try_clone().map_err(unreadable)?, links.programs()?));
@@ -238,6 +248,7 @@ impl Attached {
         // Last, for nothing above may fail and leave a table behind.
         let mut forward = Forward::new(&cfg.pins, cfg.drop_forwarded);
         forward.take_over(&guarded.addresses()?);
+        let lsm = Layer::attach(plan, &mut object, pins, cgroup, &links, &cfg.lsm);
         Ok(Self {
             listeners,
             marker,
@@ -248,6 +259,7 @@ impl Attached {
             links,
             _watch: Watch::start(places.clone()),
             places,
+            lsm,
             _log: log,
         })
     }

@@ -78,6 +78,11 @@ impl Listeners {
         self.table.lock().places.get(&self.home).map_or(0, |place| place.listening.ports.port4)
     }
 
+    /// For whoever has to know when a namespace is listened in.
+    pub(crate) fn watch(&self) -> Arc<Table> {
+        self.table.clone()
+    }
+
     /// The next connection that was redirected to any of them.
     pub(crate) async fn accept(&self) -> Result<Intercepted, Error> {
         match self.caught.lock().await.recv().await {

@@ -3,8 +3,8 @@
 use std::{io, path::Path};
 
 use agent_common::{
-    Address, DOMAINS_MAX, Domain, FLOWS_MAX, Flow, GUARDED_ADDRESSES_MAX, LISTENERS_MAX, Listener, Mark,
-    Origin, Outcome, Ports,
+    Address, DOMAINS_MAX, Domain, FLOWS_MAX, Flow, GUARDED_ADDRESSES_MAX, LISTENERS_MAX, Listener,
+    LsmSettings, Mark, Origin, Outcome, Ports,
 };
 use aya::{
     Ebpf, EbpfLoader, include_bytes_aligned,
@@ -85,7 +85,7 @@ fn unreadable(path: &Path, source: io::Error) -> Error {
 }
 
 /// Creates the maps, or opens the pinned ones, and gives the programs to the verifier. Nothing is attached yet.
-pub(crate) fn load(cfg: &Config, pins: &Pins) -> Result<Ebpf, Error> {
+pub(crate) fn load(cfg: &Config, pins: &Pins, lsm: &LsmSettings) -> Result<Ebpf, Error> {
     let domains = domains(cfg)?;
     let observing = u32::from(cfg.observing);
     let has_set_retval = u32::from(KernelVersion::current().is_ok_and(|found| found >= SET_RETVAL_SINCE));
@@ -95,6 +95,7 @@ pub(crate) fn load(cfg: &Config, pins: &Pins) -> Result<Ebpf, Error> {
     loader.override_global("OBSERVING", &observing, true);
     loader.override_global("DOMAINS", &domains[..], true);
     loader.override_global("IS_STRICT", &is_strict, true);
+    loader.override_global("LSM_SETTINGS", lsm, true);
     for shape in &SHAPES {
         let path = pins.path(shape.name);
         shape.check(&path)?;

@@ -65,6 +65,11 @@ impl Pins {
         self.folder.join(name)
     }
 
+    /// The outer folder, and that of this layout.
+    pub(crate) fn folders(&self) -> (&Path, &Path) {
+        (&self.root, &self.folder)
+    }
+
     /// Takes back what a start that failed has made, so that nothing has changed. What was there before stays.
     pub(crate) fn abandon(self) {
         for folder in self.made.iter().rev() {

@@ -11,7 +11,7 @@ use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 use crate::{
     cgroup::{Cgroup, CgroupError},
     config::Config,
-    forward,
+    forward, lsm,
 };
 
 /// Oldest kernel that is promised to work.
@@ -21,6 +21,7 @@ const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
 
 /// Bits of `CapEff`, capabilities(7).
 const CAP_NET_ADMIN: u32 = 12;
+const CAP_KILL: u32 = 5;
 const CAP_SYS_PTRACE: u32 = 19;
 const CAP_SYS_ADMIN: u32 = 21;
 const CAP_PERFMON: u32 = 38;
@@ -60,7 +61,10 @@ pub fn preflight(cfg: &Config) -> Vec<Check> {
 /// nothing.
 #[must_use]
 pub fn refinements(cfg: &Config) -> Vec<Check> {
-    vec![Check { name: "forwarded packets", outcome: forwarded(cfg) }]
+    vec![
+        Check { name: "forwarded packets", outcome: forwarded(cfg) },
+        Check { name: "lsm", outcome: Ok(lsm(cfg)) },
+    ]
 }
 
 fn forwarded(cfg: &Config) -> Result<String, Problem> {
@@ -71,6 +75,15 @@ fn forwarded(cfg: &Config) -> Result<String, Problem> {
         problem: format!("packets that containers make themselves would not be dropped: {problem}"),
         fix,
     })
+}
+
+/// Never a problem: nothing else needs it.
+fn lsm(cfg: &Config) -> String {
+    let missing = if cfg.lsm.enabled { lsm::is_there() } else { Err("switched off".to_owned()) };
+    match missing {
+        Ok(()) => "BPF is among the kernel's security modules".to_owned(),
+        Err(why) => format!("optional, and not here: {why}. Not guarded against: {}", lsm::open_without()),
+    }
 }
 
 fn problem(problem: impl ToString, fix: impl Into<String>) -> Problem {
@@ -137,6 +150,12 @@ fn may_enter(held: u64) -> bool {
     [CAP_SYS_ADMIN, CAP_SYS_PTRACE].into_iter().all(|bit| held >> bit & 1 == 1)
 }
 
+/// Whether the agent may let a process go on that is not its own: kill(2).
+pub(crate) fn may_continue() -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    effective(&status).is_some_and(|held| held >> CAP_KILL & 1 == 1)
+}
+
 /// The effective capabilities, from the text of `/proc/<pid>/status`.
 fn effective(status: &str) -> Option<u64> {
     let digits = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
@@ -198,6 +217,7 @@ fn nearest_existing(path: &Path) -> io::Result<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lsm::LsmConfig;
 
     #[test]
     fn capabilities_are_read_from_their_line() {
@@ -268,6 +288,7 @@ mod tests {
             domains: Vec::new(),
             observing: false,
             scope: crate::Scope::default(),
+            lsm: LsmConfig::default(),
         };
         let checks = preflight(&cfg);
         let names: Vec<_> = checks.iter().map(|check| check.name).collect();

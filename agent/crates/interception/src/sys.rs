@@ -17,13 +17,16 @@ const BPF_OBJ_GET_INFO_BY_FD: libc::c_long = 15;
 const BPF_PROG_QUERY: libc::c_long = 16;
 const BPF_LINK_CREATE: libc::c_long = 28;
 const BPF_LINK_UPDATE: libc::c_long = 29;
+/// `enum bpf_attach_type` in `linux/bpf.h`.
+const BPF_LSM_MAC: u32 = 27;
 
 /// What the kernel says of a link on a cgroup: the head of `struct bpf_link_info`.
 #[repr(C)]
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct LinkInfo {
     kind: u32,
-    id: u32,
+    /// The number by which the kernel knows the link.
+    pub(crate) id: u32,
     /// The program behind it.
     pub(crate) program_id: u32,
     padding: u32,
@@ -121,6 +124,16 @@ pub(crate) fn link_create(
 ) -> io::Result<OwnedFd> {
     let mut attr =
         LinkCreate { program: program.as_raw_fd(), target: cgroup.as_raw_fd(), attach_type, flags: 0 };
+    // SAFETY: the command reads `attr`, which is laid out as it asks.
+    let fd = unsafe { bpf(BPF_LINK_CREATE, &mut attr) }?;
+    // SAFETY: the command answers a new descriptor that nobody else knows.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Puts a program on the security hook that it was loaded for. The link holds it there for as long as it is open or
+/// pinned.
+pub(crate) fn lsm_attach(program: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let mut attr = LinkCreate { program: program.as_raw_fd(), target: 0, attach_type: BPF_LSM_MAC, flags: 0 };
     // SAFETY: the command reads `attr`, which is laid out as it asks.
     let fd = unsafe { bpf(BPF_LINK_CREATE, &mut attr) }?;
     // SAFETY: the command answers a new descriptor that nobody else knows.

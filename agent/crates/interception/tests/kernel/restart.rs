@@ -130,7 +130,7 @@ fn no_connect_slips_through_while_agents_come_and_go() {
 #[test]
 fn a_killed_agent_leaves_nothing_open() {
     if let (Ok(pins), Ok(cgroup)) = (std::env::var(AGENT_PINS), std::env::var(AGENT_CGROUP)) {
-        return be_an_agent(world::config(cgroup.into(), pins.into(), 0));
+        return be_an_agent(world::config(Some(cgroup.into()), pins.into(), 0));
     }
     World::run(async |world| {
         let (mut agent, mut said) = start_agent(&world, &[]);

@@ -7,6 +7,7 @@ import os
 import socket
 import struct
 import sys
+import threading
 import time
 
 SECONDS_MAX = 2
@@ -76,6 +77,37 @@ def connect_again(host, port, *how):
 def unshare(what=0x40000000):
     if ctypes.CDLL(None, use_errno=True).unshare(what) != 0:
         raise OSError(ctypes.get_errno(), "unshare")
+
+
+def unshared(host, port):
+    """From a new network namespace, once."""
+    unshare()
+    return connect(host, port)
+
+
+def unshared_datagram(host, port):
+    unshare()
+    return connected_datagram(host, port)
+
+
+def fresh_at_once(threads, host, port):
+    """From a new network namespace, by many threads at once: whoever unshares takes those along that it starts."""
+    unshare()
+    got, start = collections.Counter(), threading.Barrier(int(threads))
+
+    def one():
+        start.wait()
+        try:
+            got[connect(host, port).split("got=")[1].split(" ")[0]] += 1
+        except OSError as error:
+            got[errno.errorcode[error.errno]] += 1
+
+    together = [threading.Thread(target=one) for _ in range(int(threads))]
+    for thread in together:
+        thread.start()
+    for thread in together:
+        thread.join()
+    return " ".join(f"{outcome}={count}" for outcome, count in got.items())
 
 
 def fresh(host, port):
@@ -226,6 +258,11 @@ def raw_fragment(host, port, flags, place):
     raw_socket.setsockopt(socket.IPPROTO_IP, socket.IP_HDRINCL, 1)
     raw_socket.sendto(ip + tcp, (host, 0))
     return "sent"
+
+
+def open_socket(family, kind, protocol):
+    socket.socket(int(family), int(kind), int(protocol))
+    return "opened"
 
 
 def listen(port):

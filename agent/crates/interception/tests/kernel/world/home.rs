@@ -63,7 +63,8 @@ fn move_to(cgroup: &Path) -> std::io::Result<()> {
     fs::write(cgroup.join("cgroup.procs"), process::id().to_string())
 }
 
-fn root() -> PathBuf {
+/// The root of the cgroup hierarchy.
+pub(crate) fn root() -> PathBuf {
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
     let found = mounts.lines().filter(|line| line.contains(" - cgroup2 ")).find_map(|line| {
         let path = PathBuf::from(line.split(' ').nth(4)?);

@@ -12,7 +12,7 @@ mod query;
 
 use std::{
     collections::BTreeSet,
-    fs,
+    env, fs,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     process::{self, Command, Stdio},
@@ -24,7 +24,7 @@ use std::{
 };
 
 use aya::programs::links::{FdLink, PinnedLink};
-use interception::{Config, Scope};
+use interception::{Config, LsmConfig, Scope};
 use model::HostName;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use tempfile::TempDir;
@@ -46,6 +46,9 @@ const CLIENT_TIME_MAX: Duration = Duration::from_secs(60);
 const SERVER_ADDRESSES: [&str; 4] = ["203.0.113.10", "203.0.113.11", "2001:db8::10", "2001:db8::11"];
 /// Where it answers, at every address of the network.
 const SERVER_PORTS: [u16; 2] = [443, 8443];
+
+/// Set where the programs go on the root of the cgroup hierarchy.
+const ATTACH_TO_ROOT: &str = "SNOWFENCE_TEST_ATTACH_TO_ROOT";
 
 /// What a client runs: the tricks of the first files are verbs of the last.
 const SCRIPT: &str = concat!(
@@ -112,9 +115,10 @@ impl World {
         Self { name, host, network, cgroup, pins, _home: home }
     }
 
-    /// Attach to this world's jobs, pin in this world's folder.
+    /// Attach to this world's jobs, pin in this world's folder. Where this is all that runs on a machine, it may be told to
+    /// attach to the root of the hierarchy: then one test runs at a time.
     pub(crate) fn config(&self, port: u16) -> Config {
-        config(self.cgroup.clone(), self.pins(), port)
+        config(env::var_os(ATTACH_TO_ROOT).is_none().then(|| self.cgroup.clone()), self.pins(), port)
     }
 
     pub(crate) fn pins(&self) -> PathBuf {
@@ -192,9 +196,9 @@ impl World {
         Sibling::make(self.cgroup.join(name))
     }
 
-    /// Ids of the programs that are attached to the jobs' cgroup, whoever attached them.
+    /// Ids of the programs that are attached to the covered cgroup, whoever attached them.
     pub(crate) fn attached_programs(&self) -> BTreeSet<u32> {
-        query::programs(&self.cgroup)
+        query::programs(&self.config(0).cgroup.unwrap_or_else(home::root))
     }
 
     /// Ids of the pinned links of these names.
@@ -215,10 +219,10 @@ impl World {
 }
 
 /// What an agent of these tests is told.
-pub(crate) fn config(cgroup: PathBuf, pins: PathBuf, port: u16) -> Config {
+pub(crate) fn config(cgroup: Option<PathBuf>, pins: PathBuf, port: u16) -> Config {
     let domains = vec![HostName::parse("snowflakecomputing.com").unwrap()];
-    let scope = Scope::Addresses;
-    Config { cgroup: Some(cgroup), pins, port, drop_forwarded: true, domains, observing: false, scope }
+    let (scope, lsm) = (Scope::Addresses, LsmConfig::default());
+    Config { cgroup, pins, port, drop_forwarded: true, domains, observing: false, scope, lsm }
 }
 
 impl Drop for World {
@@ -243,6 +247,13 @@ impl Sibling {
     /// What the kernel calls it.
     pub(crate) fn id(&self) -> u64 {
         fs::metadata(&self.0).unwrap().ino()
+    }
+
+    /// A cgroup anywhere, with those above it.
+    #[allow(dead_code, reason = "only one of the two test programs wants it")]
+    pub(crate) fn at(path: &Path) -> Self {
+        fs::create_dir_all(path).unwrap();
+        Self(path.to_owned())
     }
 
     pub(crate) fn path(&self) -> &Path {
