@@ -36,8 +36,11 @@ const PACKAGES: [&str; 8] = [
 /// Names by which a kernel is chosen.
 pub(crate) const NAMES: [&str; LINES.len()] = line::names();
 
-/// Tests one kernel, or all.
-pub(crate) fn test(place: &Place, chosen: Option<&str>) -> Result<()> {
+/// Names of the boots, by which one is chosen.
+pub(crate) const BOOT_NAMES: [&str; suites::BOOTS.len()] = suites::names();
+
+/// Tests one kernel or all, in one of its boots or all.
+pub(crate) fn test(place: &Place, kernel: Option<&str>, boot: Option<&str>) -> Result<()> {
     build::needs_root("the kernel matrix")?;
     if ARCH != "x86_64" {
         bail!("the kernel matrix boots Debian's kernels for x86_64, and this machine is {ARCH}");
@@ -48,18 +51,18 @@ pub(crate) fn test(place: &Place, chosen: Option<&str>) -> Result<()> {
     let logs = place.target.join("kernels");
     fs::create_dir_all(&logs).with_context(|| format!("cannot make {}", logs.display()))?;
     let mut outcomes = Vec::new();
-    for line in LINES.iter().filter(|line| chosen.is_none_or(|name| name == line.name)) {
-        let kernel = apt::fetch(place, line)?;
-        eprintln!("kernels: {} is Linux {} ({})", line.name, kernel.release, kernel.version);
-        let image = image::make(place, line, &kernel, &programs)?;
-        for boot in &suites::BOOTS {
+    for line in LINES.iter().filter(|line| kernel.is_none_or(|name| name == line.name)) {
+        let found = apt::fetch(place, line)?;
+        eprintln!("kernels: {} is Linux {} ({})", line.name, found.release, found.version);
+        let image = image::make(place, line, &found, &programs)?;
+        for boot in suites::BOOTS.iter().filter(|one| boot.is_none_or(|name| name == one.name)) {
             let log = logs.join(format!("{}-{}.log", line.name, boot.name));
             eprintln!("kernels: {}: {} ({})", line.name, boot.purpose, log.display());
-            let said = Guest { kernel: &kernel.vmlinuz, image: &image, boot, log: &log }.run()?;
+            let said = Guest { kernel: &found.vmlinuz, image: &image, boot, log: &log }.run()?;
             for run in boot.runs {
                 let outcome = report::judge(run.name, &said);
                 eprintln!("kernels: {}: {}: {outcome}", line.name, run.name);
-                outcomes.push((line, kernel.version.clone(), run.name, outcome));
+                outcomes.push((line, found.version.clone(), run.name, outcome));
             }
         }
     }

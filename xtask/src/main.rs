@@ -62,6 +62,9 @@ enum Part {
         /// Only this one
         #[arg(long, value_name = "NAME", value_parser = kernels::NAMES)]
         kernel: Option<String>,
+        /// Only this one of the boots of each
+        #[arg(long, value_name = "NAME", value_parser = kernels::BOOT_NAMES)]
+        boot: Option<String>,
     },
 }
 
@@ -109,7 +112,9 @@ fn dispatch(verb: Verb) -> Result<()> {
         Verb::Lab(rest) => build::hand_over(&place, "snowfence-lab", &rest.arguments),
         Verb::Demo(rest) => build::hand_over(&place, "snowfence-demo", &rest.arguments),
         Verb::Test { part: None } => check::test(&place),
-        Verb::Test { part: Some(Part::Kernels { kernel }) } => kernels::test(&place, kernel.as_deref()),
+        Verb::Test { part: Some(Part::Kernels { kernel, boot }) } => {
+            kernels::test(&place, kernel.as_deref(), boot.as_deref())
+        }
         Verb::Lint => check::lint(&place),
         Verb::Ci => check::lint(&place).and_then(|()| check::test(&place)),
         Verb::Tidy => tidy::run(&place.root),
@@ -150,7 +155,7 @@ mod tests {
         assert!(matches!(parse(&["test"]), Ok(Verb::Test { part: None })));
         for name in kernels::NAMES {
             match parse(&["test", "kernels", "--kernel", name]) {
-                Ok(Verb::Test { part: Some(Part::Kernels { kernel }) }) => {
+                Ok(Verb::Test { part: Some(Part::Kernels { kernel, boot: None }) }) => {
                     assert_eq!(kernel.as_deref(), Some(name))
                 }
                 other => panic!("{other:?}"),

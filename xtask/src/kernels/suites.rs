@@ -8,7 +8,7 @@ use cargo_metadata::Message;
 use crate::{build, place::Place, run};
 
 /// The targets of cargo's that are test programs here.
-pub(crate) const TARGETS: [&str; 1] = ["kernel"];
+pub(crate) const TARGETS: [&str; 2] = ["kernel", "lsm"];
 
 /// One test program, run once.
 pub(crate) struct Run {
@@ -30,13 +30,35 @@ pub(crate) struct Boot {
     pub(crate) runs: &'static [Run],
 }
 
-/// Every boot. One test at a time: an emulated machine is slow, and its tests wait for one another as it is.
-pub(crate) const BOOTS: [Boot; 1] = [Boot {
-    name: "plain",
-    purpose: "every test, without BPF among the security modules",
-    lsm: "lockdown,yama",
-    runs: &[Run { name: "kernel", command: "/t/kernel --test-threads=1" }],
-}];
+/// Every boot. Few tests at a time, for an emulated machine is slow; one, where there is one root to attach to.
+pub(crate) const BOOTS: [Boot; 2] = [
+    Boot {
+        name: "plain",
+        purpose: "every test, without BPF among the security modules; the main ones on the root cgroup as well",
+        lsm: "lockdown,yama",
+        runs: &[
+            Run { name: "kernel", command: "/t/kernel --test-threads=2" },
+            Run {
+                name: "root",
+                command: "SNOWFENCE_TEST_ATTACH_TO_ROOT=1 /t/kernel --test-threads=1 ways:: restart::while \
+                          restart::no_connect restart::detaching restart::removing restart::a_restart \
+                          namespaces::a_new_namespace namespaces::a_listener",
+            },
+        ],
+    },
+    Boot {
+        name: "lsm",
+        purpose: "the optional layer, with BPF among the security modules",
+        lsm: "lockdown,yama,bpf",
+        runs: &[Run { name: "lsm", command: "/t/lsm --test-threads=1 --nocapture" }],
+    },
+];
+
+/// The names of all of them.
+pub(crate) const fn names() -> [&'static str; BOOTS.len()] {
+    let [a, b] = &BOOTS;
+    [a.name, b.name]
+}
 
 /// A test program, as cargo names it and where it is.
 pub(crate) struct Program {
