@@ -59,6 +59,12 @@ pub(crate) fn test(place: &Place, kernel: Option<&str>, boot: Option<&str>) -> R
             let log = logs.join(format!("{}-{}.log", line.name, boot.name));
             eprintln!("kernels: {}: {} ({})", line.name, boot.purpose, log.display());
             let said = Guest { kernel: &found.vmlinuz, image: &image, boot, log: &log }.run()?;
+            // What a test could not show on this kernel is for a person to judge.
+            for shortfall in
+                said.iter().filter_map(|said| said.find("NOT SHOWN").and_then(|at| said.get(at..)))
+            {
+                eprintln!("kernels: {}: {shortfall}", line.name);
+            }
             for run in boot.runs {
                 let outcome = report::judge(run.name, &said);
                 eprintln!("kernels: {}: {}: {outcome}", line.name, run.name);
