@@ -5,7 +5,7 @@ use std::sync::Arc;
 use broker::Lease;
 use model::{AccountName, Ident, Mode, QueryId, SessionId};
 use policy::{Decision, LoginAsk};
-use snowflake::{LoginReply, LoginRequest};
+use snowflake::{LoginReply, LoginRequest, LoginSuccess};
 use uuid::Uuid;
 
 use crate::{
@@ -103,29 +103,22 @@ async fn finish(
     let (outcome, body) = match decoded {
         Err(withheld) => return withhold(corridor.mode, receipt, reply, withheld).await,
         Ok((LoginReply::Success(success), body)) => {
-            let reported = &success.names;
-            let text = |ident: &Option<Ident>| ident.as_ref().map(ToString::to_string);
             let user = request.user.clone().unwrap_or_default();
+            let names = success.names.clone();
             let bound = Arc::new(Session::new(
                 session,
                 account.clone(),
                 user,
                 peer.job(),
-                reported.clone(),
+                names,
                 success.fold_quoted,
+                success.server_session_id,
             ));
             corridor.sessions.bind(&success.token, bound.clone());
             if let Some(master) = &success.master_token {
                 corridor.sessions.bind(master, bound);
             }
-            let outcome = audit::Outcome::from(audit::LoggedIn {
-                server_session: success.server_session_id.map(|id| id.to_string()),
-                role: text(&reported.role),
-                warehouse: text(&reported.warehouse),
-                database: text(&reported.database),
-                schema: text(&reported.schema),
-            });
-            (outcome, body)
+            (logged_in(&success).into(), body)
         }
         Ok((LoginReply::Failure { code, message }, body)) => {
             (audit::Failed { server_query: None, code, message: Some(message) }.into(), body)
@@ -136,6 +129,19 @@ async fn finish(
         }
     };
     record::close(receipt, outcome, What::Login, Answer::reply(reply.status, reply.headers, body)).await
+}
+
+/// What Snowflake said of the new session.
+fn logged_in(success: &LoginSuccess) -> audit::LoggedIn {
+    let text = |ident: &Option<Ident>| ident.as_ref().map(ToString::to_string);
+    let reported = &success.names;
+    audit::LoggedIn {
+        server_session: success.server_session_id.map(|id| id.to_string()),
+        role: text(&reported.role),
+        warehouse: text(&reported.warehouse),
+        database: text(&reported.database),
+        schema: text(&reported.schema),
+    }
 }
 
 /// An answer that was not understood. In observe mode it passes, and nobody knows what came of the login.

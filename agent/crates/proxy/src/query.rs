@@ -163,7 +163,8 @@ impl Errand<'_> {
         let text = &self.worded.request().text;
         let analyze = |names: &SessionNames| {
             let (database, schema) = (names.database.clone(), names.schema.clone());
-            let scope = sql::SessionNames { database, schema, fold_quoted: session.fold_quoted };
+            let (fold_quoted, number) = (session.fold_quoted, session.number);
+            let scope = sql::SessionNames { database, schema, fold_quoted, number };
             sql::analyze(text, &scope)
         };
         let mut turn = self.wait(session.share()).await;

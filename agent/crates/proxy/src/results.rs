@@ -121,12 +121,7 @@ struct Subject {
 }
 
 /// The statement of an id, if the session asked for it.
-fn asked_for(
-    corridor: &Corridor,
-    peer: &Peer,
-    inbound: &Inbound,
-    id: Uuid,
-) -> Result<Subject, Refusal> {
+fn asked_for(corridor: &Corridor, peer: &Peer, inbound: &Inbound, id: Uuid) -> Result<Subject, Refusal> {
     let token = session_token(&inbound.headers)?.ok_or(Refusal::UnknownSession)?;
     let session = corridor.session(peer, &token)?;
     let statement = session.statements.find(id).ok_or(Refusal::UnknownStatement(id))?;

@@ -30,6 +30,8 @@ pub(crate) struct Session {
     pub(crate) job: String,
     /// Whether quoted names are upper-cased too (`QUOTED_IDENTIFIERS_IGNORE_CASE`), as the login's reply said.
     pub(crate) fold_quoted: bool,
+    /// Snowflake's number of the session.
+    pub(crate) number: Option<u64>,
     names: Mutex<SessionNames>,
     /// Statements share it; one that may change the session's names has it alone. Otherwise a statement could be judged
     /// by names that are others when Snowflake reads it.
@@ -58,6 +60,7 @@ impl Session {
         job: String,
         names: SessionNames,
         fold_quoted: bool,
+        number: Option<u64>,
     ) -> Self {
         Self {
             id,
@@ -65,6 +68,7 @@ impl Session {
             user,
             job,
             fold_quoted,
+            number,
             names: Mutex::new(names),
             turn: Arc::default(),
             retries: Retries::default(),
@@ -165,7 +169,7 @@ mod tests {
     fn session(n: u128) -> Arc<Session> {
         let names = SessionNames { database: Some(Ident::exact("DB")), ..SessionNames::default() };
         let id = SessionId::new(Uuid::from_u128(n));
-        Arc::new(Session::new(id, AccountName::new("acme"), "U".into(), "job".into(), names, false))
+        Arc::new(Session::new(id, AccountName::new("acme"), "U".into(), "job".into(), names, false, None))
     }
 
     fn token(text: &str) -> Secret<String> {

@@ -228,7 +228,7 @@ async fn read(
 
 fn analyze(text: &SqlText, names: &SessionNames, fold_quoted: bool) -> sql::Facts {
     let (database, schema) = (names.database.clone(), names.schema.clone());
-    sql::analyze(text, &sql::SessionNames { database, schema, fold_quoted })
+    sql::analyze(text, &sql::SessionNames { database, schema, fold_quoted, number: None })
 }
 
 /// Whether quoted names fold is told at login, and here was none: the account or the user may have set it. A statement

@@ -1,7 +1,9 @@
 //! Which functions make their result from their arguments and the session alone.
 //! Source: Snowflake documentation, "All functions (alphabetical)".
 
-use sqlparser::ast::{ObjectName, ObjectNamePart};
+use sqlparser::ast::{
+    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, ObjectName, ObjectNamePart, Value,
+};
 
 use crate::Elsewhere;
 
@@ -39,6 +41,18 @@ pub(crate) fn reach(name: &ObjectName) -> Reach {
         _ if (ident.quote_style.is_none() || ident.value == upper) && is_own(&upper) => Reach::Arguments,
         _ => Reach::Unknown(upper),
     }
+}
+
+/// Whether a call ends the statements that run in this session and nothing else. Snowpark makes one when it closes its
+/// session, with the session's number as it stands.
+pub(crate) fn ends_statements_of(call: &Function, session: u64) -> bool {
+    let [ObjectNamePart::Identifier(name)] = call.name.0.as_slice() else { return false };
+    let FunctionArguments::List(list) = &call.args else { return false };
+    let [FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Value(argument)))] = list.args.as_slice() else {
+        return false;
+    };
+    name.value.eq_ignore_ascii_case("SYSTEM$CANCEL_ALL_QUERIES")
+        && matches!(&argument.value, Value::Number(number, _) if number.parse() == Ok(session))
 }
 
 /// What a call in the place of a table can reach.

@@ -18,6 +18,8 @@ pub struct SessionNames {
     pub schema: Option<Ident>,
     /// The session's `QUOTED_IDENTIFIERS_IGNORE_CASE`: quoted names are upper-cased, too.
     pub fold_quoted: bool,
+    /// Snowflake's number of the session, if it is known: a statement may end what runs in its own session.
+    pub number: Option<u64>,
 }
 
 /// Why a name is no plain one.

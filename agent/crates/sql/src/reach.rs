@@ -216,7 +216,9 @@ impl Visitor for Walk<'_> {
         if let Expr::Function(call) = expr
             && !self.table_calls.contains(&address(call))
         {
-            self.note(functions::reach(&call.name));
+            let ends_own =
+                self.names.number.is_some_and(|session| functions::ends_statements_of(call, session));
+            self.note(if ends_own { Reach::Arguments } else { functions::reach(&call.name) });
         }
         ControlFlow::Continue(())
     }

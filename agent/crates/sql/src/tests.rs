@@ -15,6 +15,7 @@ pub(super) fn session() -> SessionNames {
         database: Some(Ident::unquoted("ANALYTICS")),
         schema: Some(Ident::unquoted("PUBLIC")),
         fold_quoted: false,
+        number: Some(7),
     }
 }
 

@@ -124,7 +124,8 @@ impl Sessions {
     pub(super) fn lone(&self, engine_token: String, names: Names) -> Arc<Session> {
         let id = self.next_id.fetch_add(4, Ordering::Relaxed);
         let validity = Validity { session: Duration::ZERO, master: Duration::ZERO };
-        Arc::new(Session { id, engine_token, validity, turn: tokio::sync::Mutex::new(Turn { names }) })
+        let turn = Turn { names, formats: Formats::of_login(&serde_json::Value::Null) };
+        Arc::new(Session { id, engine_token, validity, turn: tokio::sync::Mutex::new(turn) })
     }
 
     /// The session whose session token this is.

@@ -115,7 +115,7 @@ async fn log_in(
     let user = bearer.user.clone().unwrap_or_default();
     // It has no names but those that each request brings.
     let names = SessionNames::default();
-    let session = Arc::new(Session::new(session, account.clone(), user, peer.job(), names, false));
+    let session = Arc::new(Session::new(session, account.clone(), user, peer.job(), names, false, None));
     let login = Mutex::new(Some(receipt));
     let admitted = Arc::new(Admitted { session: session.clone(), _permit: permit, login });
     corridor.sql_api.admit(credential, admitted.clone());

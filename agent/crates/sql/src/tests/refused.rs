@@ -57,6 +57,25 @@ fn harmless_neighbours_are_not() {
 }
 
 #[test]
+fn a_session_may_end_its_own_statements_and_no_others() {
+    for (sql, is_own) in [
+        ("select system$cancel_all_queries(7)", true),
+        ("SELECT SYSTEM$CANCEL_ALL_QUERIES( 7 );", true),
+        ("select system$cancel_all_queries(8)", false),
+        ("select system$cancel_all_queries(7 + 1)", false),
+        ("select system$cancel_all_queries(-7)", false),
+        ("select system$cancel_all_queries(7, 8)", false),
+        ("select system$cancel_all_queries(id) from t", false),
+        ("select s.system$cancel_all_queries(7)", false),
+        ("select system$cancel_query(7)", false),
+    ] {
+        assert_eq!(!facts(sql).contains("elsewhere"), is_own, "{sql}: {}", facts(sql));
+    }
+    let unknown = crate::SessionNames { number: None, ..session() };
+    assert!(facts_in("select system$cancel_all_queries(7)", &unknown).contains("elsewhere"));
+}
+
+#[test]
 fn own_functions_are_listed() {
     assert_eq!(
         facts("select f(a), s.g(b), upper(c) from t"),
