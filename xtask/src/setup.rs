@@ -39,7 +39,7 @@ pub(crate) fn toolchain_with(place: &Place, packages: &[&'static str]) -> Result
 }
 
 fn toolchain_alone(place: &Place) -> Result<bool> {
-    Ok(packages::install(&packages::NEEDED)? | rustup::components()? | linker::build(place)?)
+    Ok(packages::install(packages::NEEDED)? | rustup::components()? | linker::build(place)?)
 }
 
 /// Holds the cache for one set-up at a time, as long as the file is open.

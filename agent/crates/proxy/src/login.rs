@@ -118,7 +118,7 @@ async fn finish(
             if let Some(master) = &success.master_token {
                 corridor.sessions.bind(master, bound);
             }
-            (logged_in(&success).into(), body)
+            (audit::Outcome::from(logged_in(&success)), body)
         }
         Ok((LoginReply::Failure { code, message }, body)) => {
             (audit::Failed { server_query: None, code, message: Some(message) }.into(), body)
