@@ -26,7 +26,9 @@ pub(crate) struct Renaming {
 
 impl Renaming {
     pub(crate) fn of(facts: &sql::Facts, session: &Session) -> Self {
-        let runs_code = facts.statement().map_or(true, |statement| statement.class.group() == Group::Execute);
+        // What was not understood is sent in observe mode alone, where only the words of the record depend on names: when
+        // it fails, it is taken to have failed as a whole.
+        let runs_code = facts.statement().is_ok_and(|statement| statement.class.group() == Group::Execute);
         let before = may_rename(facts).then(|| session.names());
         if before.is_some() {
             session.lose_names();
