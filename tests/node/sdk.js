@@ -25,7 +25,7 @@ async function connect() {
 
 // What an error tells.
 function failure(error) {
-  return { class: error.name, errno: Number(error.code), sqlstate: error.sqlState, message: error.message };
+  return { class: error.name, errno: Number(error.code), sqlstate: error.sqlState ?? null, message: error.message };
 }
 
 // A value with its type, written as the other scripts write theirs.

@@ -72,6 +72,12 @@ def select(connection):
     return ask(connection.cursor(), SAMPLE)
 
 
+def texts(connection):
+    """The same rows, asked for as JSON texts in place of Arrow."""
+    with connect(session_parameters={"PYTHON_CONNECTOR_QUERY_RESULT_FORMAT": "JSON"}) as other:
+        return ask(other.cursor(), SAMPLE)
+
+
 def star(connection):
     """The same rows without naming columns."""
     return ask(connection.cursor(), "SELECT * FROM CUSTOMERS ORDER BY ID LIMIT 5")
@@ -191,7 +197,7 @@ def drop(connection):
 
 
 SCENARIOS = (
-    login, select, star, derived, aggregate, everything, arrow, pandas, types, empty, binding, describe, table,
+    login, select, texts, star, derived, aggregate, everything, arrow, pandas, types, empty, binding, describe, table,
     error, dml, transaction, ddl, drop,
 )
 

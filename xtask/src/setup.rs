@@ -17,10 +17,12 @@ use crate::place::Place;
 pub(crate) fn run(place: &Place) -> Result<bool> {
     let _alone = alone(place)?;
     let mut done = toolchain_alone(place)?;
-    for environment in ["server", "client", "py5-client", "snow", "dbt", "node"] {
+    for environment in ["server", "client", "py5-client", "alchemy", "snow", "dbt", "node"] {
         done |= python::environment(place, environment)?;
     }
-    python::second_interpreter(place)?;
+    for (environment, name) in [("py5-client", "connector5"), ("alchemy", "sqlalchemy")] {
+        python::second_interpreter(place, environment, name)?;
+    }
     Ok(done | node::client(place)?)
 }
 

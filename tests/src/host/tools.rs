@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-/// The first gives a job its `python3`; the others add `python3-connector5`, `snow` and `dbt`.
-const PY_CLIENTS: [&str; 4] = ["py-client", "py-py5-client", "py-snow", "py-dbt"];
+/// The first gives a job its `python3`; the others add `python3-connector5`, `python3-sqlalchemy`, `snow` and `dbt`.
+const PY_CLIENTS: [&str; 5] = ["py-client", "py-py5-client", "py-alchemy", "py-snow", "py-dbt"];
 /// `node`, with Snowflake's driver beside it.
 const NODE_CLIENT: &str = "node-client";
 

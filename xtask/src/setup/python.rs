@@ -41,10 +41,11 @@ pub(crate) fn environment(place: &Place, name: &str) -> Result<bool> {
     Ok(true)
 }
 
-/// Two connectors cannot share one interpreter, so a job finds the one with the connector 5 under a name of its own. The
-/// link stands beside the interpreter that it names: Python looks for its environment from where it was called.
-pub(crate) fn second_interpreter(place: &Place) -> Result<()> {
-    let link = place.cache.join("py-py5-client/bin/python3-connector5");
+/// Two connectors cannot share one interpreter, nor two SQLAlchemys, so a job finds the environments after the first under
+/// names of their own, `python3-NAME`. The link stands beside the interpreter that it names: Python looks for its
+/// environment from where it was called.
+pub(crate) fn second_interpreter(place: &Place, environment: &str, name: &str) -> Result<()> {
+    let link = place.cache.join(format!("py-{environment}/bin/python3-{name}"));
     match symlink("python3", &link) {
         Err(error) if error.kind() != ErrorKind::AlreadyExists => {
             Err(error).with_context(|| format!("cannot make {}", link.display()))
