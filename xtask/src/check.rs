@@ -9,6 +9,8 @@ pub(crate) fn lint(place: &Place) -> Result<()> {
     setup::toolchain(place)?;
     tidy::run(&place.root)?;
     run::run(run::cargo().current_dir(&place.root).args(["fmt", "--all", "--check"]))?;
+    let clients = place.root.join("tests/drivers-rs");
+    run::run(run::cargo().current_dir(clients).args(["fmt", "--check"]))?;
     // `interception` embeds them, so that it does not compile without.
     bpf::build(place)?;
     let mut clippy = run::cargo();

@@ -5,6 +5,7 @@ mod linker;
 mod node;
 mod packages;
 mod python;
+mod rust_clients;
 mod rustup;
 
 use std::fs::{self, File, TryLockError};
@@ -23,7 +24,7 @@ pub(crate) fn run(place: &Place) -> Result<bool> {
     for (environment, name) in [("py5-client", "connector5"), ("alchemy", "sqlalchemy")] {
         python::second_interpreter(place, environment, name)?;
     }
-    Ok(done | node::client(place)?)
+    Ok(done | node::client(place)? | rust_clients::build(place)?)
 }
 
 /// Makes the machine ready to compile. Returns whether anything had to be done.

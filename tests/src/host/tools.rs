@@ -10,6 +10,8 @@ use anyhow::{Context, Result, bail};
 const PY_CLIENTS: [&str; 5] = ["py-client", "py-py5-client", "py-alchemy", "py-snow", "py-dbt"];
 /// `node`, with Snowflake's driver beside it.
 const NODE_CLIENT: &str = "node-client";
+/// Two published crates, each as a program.
+const RUST_CLIENTS: &str = "rust-clients";
 
 /// The programs of one lab.
 #[derive(Debug, Clone)]
@@ -26,6 +28,8 @@ pub(super) struct Tools {
     pub(super) py_clients: Vec<PathBuf>,
     /// The folder with the `node` that jobs find, and what it can load.
     pub(super) node_client: PathBuf,
+    /// The folder with the clients in Rust.
+    pub(super) rust_clients: PathBuf,
     /// The Python environment of the Snowflake server.
     pub(super) py_server: PathBuf,
 }
@@ -46,13 +50,14 @@ impl Tools {
                 .map(|name| existing(cache.join(name), "cargo xtask setup"))
                 .collect::<Result<_>>()?,
             node_client: existing(cache.join(NODE_CLIENT), "cargo xtask setup")?,
+            rust_clients: existing(cache.join(RUST_CLIENTS), "cargo xtask setup")?,
             py_server: existing(cache.join("py-server"), "cargo xtask setup")?,
         })
     }
 
     /// The folders of programs that jobs find first.
     pub(super) fn path(&self) -> impl Iterator<Item = PathBuf> {
-        self.py_clients.iter().chain([&self.node_client]).map(|client| client.join("bin"))
+        self.py_clients.iter().chain([&self.node_client, &self.rust_clients]).map(|client| client.join("bin"))
     }
 
     /// The agent's program, or what to do to get it.
