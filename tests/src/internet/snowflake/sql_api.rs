@@ -2,7 +2,8 @@
 //!
 //! Any bearer token that is not empty opens a session, whatever it looks like and whatever type it says it has: nothing
 //! here verifies one. The one exception is [`STALE_TOKEN`]. Each request is a session of its own, under the names in its
-//! body, and fakesnow executes it. Source of the shapes: Snowflake documentation, "Snowflake SQL API reference".
+//! body, and fakesnow executes it; one with a driver's session token runs in that session, under its names.
+//! Source of the shapes: Snowflake documentation, "Snowflake SQL API reference".
 
 mod jsonv2;
 mod shape;
@@ -184,7 +185,7 @@ impl Front {
                 created_ms,
             );
         }
-        let Ok(table) = Table::read(&reply, nulls_are_text) else {
+        let Ok(table) = Table::read(reply, nulls_are_text) else {
             return shape::failed(
                 &query.id,
                 "000603",
