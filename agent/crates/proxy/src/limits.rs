@@ -55,6 +55,9 @@ pub(crate) const API_STATEMENTS_MAX: usize = 10_000;
 /// How long one is remembered. Snowflake keeps results for a day.
 pub(crate) const API_STATEMENTS_WAIT_MAX: Duration = Duration::from_secs(24 * 3_600);
 
+/// Requests of the SQL API that were seen, for the same time, to tell a retry from what only says that it is one.
+pub(crate) const API_REQUESTS_MAX: usize = 50_000;
+
 /// What a client of the SQL API says it is, as the record keeps it.
 pub(crate) const CLIENT_CHARS_MAX: usize = 200;
 

@@ -17,7 +17,7 @@ use model::{Ident, Mode, QueryId, SqlText};
 use policy::{Decision, StandingClearance, StatementAsk};
 use snowflake::{
     SessionNames,
-    sql_api::{Call, Submission},
+    sql_api::{ApiReply, Call, Submission},
 };
 
 use crate::{
@@ -72,8 +72,8 @@ async fn submit(corridor: &Corridor, peer: &Peer, inbound: &Inbound, id: QueryId
         Entry::Answered(answer) => return Ok(answer),
     };
     let errand = Errand { corridor, peer, caller: &caller, posed: &posed, id };
-    let (answer, clearance) = errand.run(&facts, &names).await?;
-    if let Some(ticket) = ticket {
+    let Told { answer, again } = errand.run(&facts, &names).await?;
+    if let (Some(ticket), Again::Same(clearance)) = (ticket, again) {
         ticket.answered(&answer, clearance, &corridor.kept);
     }
     Ok(answer)
@@ -88,8 +88,19 @@ struct Errand<'a> {
     id: QueryId,
 }
 
-/// An answer, and what is owed for its rows if Snowflake was asked for them.
-type Told = (Answer, Option<StandingClearance>);
+/// An answer, and what becomes of it when the client asks the same once more.
+struct Told {
+    answer: Answer,
+    again: Again,
+}
+
+/// What a retry gets.
+enum Again {
+    /// The same answer. With a clearance Snowflake may be asked for it, once it is not kept any more.
+    Same(Option<StandingClearance>),
+    /// A judgement of its own: Snowflake could not be reached, or had no time, or did not take the credential.
+    Anew,
+}
 
 impl Errand<'_> {
     /// Everything between the statement and its answer.
@@ -125,7 +136,8 @@ impl Errand<'_> {
             Err(refusal) => {
                 let lost = audit::Lost { reason: refusal.to_string() };
                 let answer = refusal.answer(What::ApiStatement, id);
-                return Ok((record::close(receipt, lost, What::ApiStatement, answer).await, None));
+                let answer = record::close(receipt, lost, What::ApiStatement, answer).await;
+                return Ok(Told { answer, again: Again::Anew });
             }
         };
         let clearance = clearance.stand();
@@ -133,11 +145,15 @@ impl Errand<'_> {
         let decoded = kept.decode(&reply).await;
         let settled = caller.settle(corridor, reply.status, &decoded).await;
         let handle = decoded.as_ref().ok().and_then(kept::handle);
+        let again = match &decoded {
+            Ok(ApiReply::Failure(failure)) if !failure.is_final => Again::Anew,
+            _ => Again::Same(Some(clearance)),
+        };
         let answer = kept.first(decoded, &reply).await;
         if let Some(handle) = handle {
             corridor.sql_api.keep(&session.account, peer, handle, kept).await;
         }
-        settled.map(|()| (answer, Some(clearance)))
+        settled.map(|()| Told { answer, again })
     }
 
     /// Writes a refused statement down, then refuses it. If it cannot be written down, it is refused all the same.
@@ -145,7 +161,7 @@ impl Errand<'_> {
         let sentence = refusal.sentence(What::ApiStatement, self.id);
         let verdict = record::refused(self.corridor.mode, refusal.decision(), refusal.rules(), sentence);
         self.corridor.journal.append(self.intent(facts, verdict)).await?;
-        Ok((refusal.answer(What::ApiStatement, self.id), None))
+        Ok(Told { answer: refusal.answer(What::ApiStatement, self.id), again: Again::Same(None) })
     }
 
     fn intent(&self, facts: &sql::Facts, verdict: audit::Verdict) -> audit::Statement {
@@ -189,9 +205,11 @@ async fn enter(
         content.extend_from_slice(&(part.len() as u64).to_le_bytes());
         content.extend_from_slice(part.as_bytes());
     }
+    if !corridor.sql_api.note(request, &content) && asked.is_retry {
+        return Err(Refusal::UnseenRetry);
+    }
     let retries = if caller.is_bearer() { &corridor.sql_api.retries } else { &caller.session.retries };
     match retries.enter(request, &content).await {
-        Entered::First(_) if asked.is_retry => Err(Refusal::UnseenRetry),
         Entered::First(ticket) => Ok(Entry::Judge(Some(ticket))),
         Entered::Same(answer) => Ok(Entry::Answered(answer)),
         Entered::Again(repeated) => Ok(Entry::Judge(Some(repeated.judge_anew()))),

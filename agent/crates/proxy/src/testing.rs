@@ -81,6 +81,18 @@ impl Record {
         self.journal.open(statement).await.unwrap()
     }
 
+    /// What came of statements, as the record says, in order.
+    pub(crate) fn outcomes(&self) -> Vec<audit::Outcome> {
+        let mut outcomes = Vec::new();
+        let note = |entry: audit::Entry| {
+            if let audit::Event::Outcome(closing) = entry.event {
+                outcomes.push(closing.outcome);
+            }
+        };
+        assert_eq!(audit::read::entries(self.folder.path(), note).unwrap(), None);
+        outcomes
+    }
+
     /// Why statements are lost, as the record says, in order.
     pub(crate) async fn lost(&self) -> Vec<String> {
         // What a dropped receipt says is written without anybody waiting for it; this comes after it.

@@ -35,7 +35,7 @@ pub(super) async fn fetch(
     let reply = corridor.upstream.fetch(kept.clearance(), &caller.lease, peer, inbound).await?;
     let decoded = kept.decode(&reply).await;
     caller.settle(corridor, reply.status, &decoded).await?;
-    kept.next(corridor, peer.connection, decoded, &reply, partition).await
+    kept.next(&corridor.journal, peer.connection, decoded, &reply, partition).await
 }
 
 /// Passes the wish to end a statement on. If Snowflake says that it ended it, that is what came of the statement.

@@ -1,6 +1,6 @@
 //! One statement of the SQL API, from its receipt to its last rows: what is owed for them, and what is known of them.
 
-use audit::Receipt;
+use audit::{Journal, Receipt};
 use model::{ColumnMeta, ConnectionId, Mode, SessionId};
 use policy::StandingClearance;
 use snowflake::{
@@ -12,7 +12,6 @@ use uuid::Uuid;
 
 use crate::{
     answer::Answer,
-    corridor::Corridor,
     record,
     refusal::{Refusal, What, Withheld},
     upstream::Reply,
@@ -123,7 +122,7 @@ impl Kept {
     /// after that are a further reading by whoever asks.
     pub(super) async fn next(
         &self,
-        corridor: &Corridor,
+        journal: &Journal,
         connection: ConnectionId,
         decoded: Result<ApiReply, Withheld>,
         reply: &Reply,
@@ -145,7 +144,7 @@ impl Kept {
         // The reader's credential may be a newer one; the reading belongs to the statement.
         let (session, query) = (self.session, self.clearance.query_id());
         let reading = audit::Reading { session, query, connection, outcome };
-        Ok(record::read_again(&corridor.journal, reading, answer).await)
+        Ok(record::read_again(journal, reading, answer).await)
     }
 
     /// What may be passed on of a reply. The rows in it went through the clearance.
@@ -295,3 +294,6 @@ impl Rows {
 fn as_it_came(reply: &Reply) -> Answer {
     Answer::as_it_came(reply.status, reply.headers.clone(), reply.body.clone())
 }
+
+#[cfg(test)]
+mod tests;

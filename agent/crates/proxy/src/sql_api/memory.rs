@@ -8,14 +8,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use model::{AccountName, Ident};
+use model::{AccountName, Ident, RequestId};
 use sha2::{Digest, Sha256};
 use snowflake::{SessionNames, sql_api::Bearer};
 use uuid::Uuid;
 
 use crate::{
     corridor::Peer,
-    limits::{API_ADMITTED_MAX, API_ADMITTED_WAIT_MAX, API_STATEMENTS_MAX, API_STATEMENTS_WAIT_MAX},
+    limits::{
+        API_ADMITTED_MAX, API_ADMITTED_WAIT_MAX, API_REQUESTS_MAX, API_STATEMENTS_MAX,
+        API_STATEMENTS_WAIT_MAX,
+    },
     retries::Retries,
     sql_api::{admission::Admitted, kept::Kept},
 };
@@ -35,6 +38,8 @@ pub(crate) struct Memory {
     salt: Uuid,
     admitted: Recent<Sha, Arc<Admitted>>,
     statements: Recent<Place, Arc<Kept>>,
+    /// Requests that were seen, by a digest of all that must be the same in a retry.
+    seen: Recent<Sha, ()>,
     /// Requests with a credential of their own, by their ids.
     pub(super) retries: Retries,
 }
@@ -45,6 +50,7 @@ impl Memory {
             salt: Uuid::new_v4(),
             admitted: Recent::new(API_ADMITTED_MAX, API_ADMITTED_WAIT_MAX),
             statements: Recent::new(API_STATEMENTS_MAX, API_STATEMENTS_WAIT_MAX),
+            seen: Recent::new(API_REQUESTS_MAX, API_STATEMENTS_WAIT_MAX),
             retries: Retries::default(),
         }
     }
@@ -77,6 +83,12 @@ impl Memory {
 
     pub(super) fn dismiss(&self, credential: &Sha) {
         self.admitted.forget(credential);
+    }
+
+    /// Remembers a request, and says whether it was seen before with the same content.
+    pub(super) fn note(&self, request: RequestId, content: &[u8]) -> bool {
+        let digest = Sha256::new_with_prefix(request.uuid().as_bytes()).chain_update(content).finalize();
+        self.seen.insert(digest.into(), (), Instant::now()).is_some()
     }
 
     /// Remembers a statement for the job that submitted it. Where a retry is given the handle of the first try, the
@@ -188,5 +200,14 @@ mod tests {
             recent.insert("c", n, start);
         }
         assert!(recent.lock().order.len() <= 9, "a key that comes again and again is bounded, too");
+    }
+
+    #[test]
+    fn a_request_was_seen_only_with_the_same_id_and_content() {
+        let memory = Memory::new();
+        let (one, two) = (RequestId::new(Uuid::from_u128(1)), RequestId::new(Uuid::from_u128(2)));
+        assert!(!memory.note(one, b"a"));
+        assert!(memory.note(one, b"a"));
+        assert!(!memory.note(one, b"b") && !memory.note(two, b"a"));
     }
 }
