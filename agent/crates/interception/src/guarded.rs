@@ -34,11 +34,12 @@ pub(crate) struct Guarded {
 }
 
 impl Guarded {
-    /// Takes over what an earlier run has left.
+    /// Takes over what an earlier run has left, until this one says otherwise.
     pub(crate) fn new(map: Map) -> Result<Self, MapFault> {
         let map = map.try_into().map_err(MapFault::of(GUARDED))?;
         let mut guarded = Self { map, endpoints: BTreeSet::new(), http: BTreeSet::new() };
-        guarded.endpoints = guarded.endpoints()?;
+        (guarded.http, guarded.endpoints) =
+            guarded.endpoints()?.into_iter().partition(|endpoint| endpoint.port() == HTTP_PORT);
         Ok(guarded)
     }
 

@@ -103,6 +103,12 @@ fn where_port_80_alone_is_answered_the_rest_is_let_be() {
         agent.guard(&[]);
         assert!(world.client("connect 203.0.113.10 443").await.ends_with(" got=REAL"));
         assert!(world.client("connect 203.0.113.10 80").await.contains(" got=AGENT "));
+        // What one agent has answered for, the next need not.
+        agent.end().await;
+        let agent = Agent::start(&world.config(0)).await;
+        agent.interception().answer_http(&BTreeSet::new()).unwrap();
+        assert_eq!(world.client("connect 203.0.113.10 80").await, "error=ECONNREFUSED");
+        assert!(agent.interception().counters().unwrap().contains(&(Outcome::ListenerAbsent, 0)));
     });
 }
 
