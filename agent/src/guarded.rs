@@ -176,6 +176,11 @@ impl Guarded {
             || earlier.is_some_and(|(addresses, _)| addresses.contains(&ip))
     }
 
+    /// Whether something says that an address is a guarded host's, and it did not prove that.
+    pub(crate) fn is_doubted(&self, ip: IpAddr) -> bool {
+        self.lock().doubted.contains_key(&ip)
+    }
+
     /// Remembers that an address did not prove to be `host`'s. Answers whether that is news.
     pub(crate) fn doubt(&self, ip: IpAddr, host: HostName, reason: String, now: Instant) -> bool {
         let mut state = self.lock();
@@ -321,6 +326,7 @@ mod tests {
         assert!(guarded.note(host(), ip(9), stranger(), start).is_none(), "said once");
         assert_eq!(guarded.addresses(), BTreeSet::from([ip(1)]));
         assert_eq!(guarded.doubted().len(), 1);
+        assert!(guarded.is_doubted(ip(9)) && !guarded.is_doubted(ip(1)));
         assert_eq!(guarded.worth_asking(&host(), &[ip(1), ip(9)], start), [ip(9)]);
         // What once proved itself stays, whatever it answers now.
         guarded.note(host(), ip(1), Verdict::Unknown("silence".to_owned()), start + BELIEVED_FOR);

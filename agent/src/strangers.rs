@@ -102,7 +102,9 @@ impl Addresses for Strangers {
     }
 
     fn is_snowflakes(&self, ip: IpAddr) -> bool {
-        self.0.guarded.contains(ip.to_canonical())
+        // Behind a proxy, no address may have been able to prove anything to us.
+        let (guarded, ip) = (&self.0.guarded, ip.to_canonical());
+        guarded.contains(ip) || guarded.is_doubted(ip)
     }
 
     fn ask(

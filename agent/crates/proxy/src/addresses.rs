@@ -41,7 +41,7 @@ pub trait Addresses: Send + Sync + 'static {
     /// Whose it is, if that is known already.
     fn known(&self, destination: OriginalDst) -> Option<Whose>;
 
-    /// Whether an address is guarded as Snowflake's, on whatever way it is reached.
+    /// Whether an address is guarded as Snowflake's, or said to be and not proved: a proxy may reach it where we do not.
     fn is_snowflakes(&self, ip: IpAddr) -> bool;
 
     /// Whose it is, by asking the address itself. The name that a client gave (`named`) may be asked for too, but what
