@@ -31,20 +31,23 @@ pub(crate) struct Boot {
 }
 
 /// Every boot. Few tests at a time, for an emulated machine is slow; one, where there is one root to attach to.
-pub(crate) const BOOTS: [Boot; 2] = [
+pub(crate) const BOOTS: [Boot; 3] = [
     Boot {
         name: "plain",
-        purpose: "every test, without BPF among the security modules; the main ones on the root cgroup as well",
+        purpose: "every test, without BPF among the security modules",
         lsm: "lockdown,yama",
-        runs: &[
-            Run { name: "kernel", command: "/t/kernel --test-threads=2" },
-            Run {
-                name: "root",
-                command: "SNOWFENCE_TEST_ATTACH_TO_ROOT=1 /t/kernel --test-threads=1 ways:: restart::while \
-                          restart::no_connect restart::detaching restart::removing restart::a_restart \
-                          namespaces::a_new_namespace namespaces::a_listener",
-            },
-        ],
+        runs: &[Run { name: "kernel", command: "/t/kernel --test-threads=2" }],
+    },
+    Boot {
+        name: "root",
+        purpose: "the main tests, with the programs on the root of the cgroup hierarchy",
+        lsm: "lockdown,yama",
+        runs: &[Run {
+            name: "root",
+            command: "SNOWFENCE_TEST_ATTACH_TO_ROOT=1 /t/kernel --test-threads=1 ways:: restart::while \
+                      restart::no_connect restart::detaching restart::removing restart::a_restart \
+                      namespaces::a_new_namespace namespaces::a_listener",
+        }],
     },
     Boot {
         name: "lsm",
@@ -56,8 +59,8 @@ pub(crate) const BOOTS: [Boot; 2] = [
 
 /// The names of all of them.
 pub(crate) const fn names() -> [&'static str; BOOTS.len()] {
-    let [a, b] = &BOOTS;
-    [a.name, b.name]
+    let [a, b, c] = &BOOTS;
+    [a.name, b.name, c.name]
 }
 
 /// A test program, as cargo names it and where it is.
