@@ -352,7 +352,7 @@ fn hundreds_of_namespaces_are_served_and_leave_nothing_in_the_agent() {
     println!("{before:?}, {memory} KiB resident, {grown} KiB more after 200 namespaces");
     assert!(grown < GROWTH_MAX, "{grown} KiB more than {memory}");
     // Real containers too, several at a time.
-    let container = Container::new(Engine::Docker, Network::Bridge);
+    let container = Container::new(Engine::Docker, Network::None);
     let life = script("container_life.py");
     for _ in 0..2 {
         let running: Vec<_> = (0..5)
@@ -384,24 +384,38 @@ fn a_drivers_own_retry_gets_over_the_refusal_in_a_new_namespace() {
     let sdk = concat!(env!("CARGO_MANIFEST_DIR"), "/node/sdk.js");
     let url = "https://acme.snowflakecomputing.com/session/heartbeat";
     let curl = ["curl", "--silent", "--retry", "5", "--retry-connrefused", "--data", "", url];
+    let refusals = || counted(&ask(&lab, &["status", "--json"]), "unknown_namespace");
+    let login = |command: &[&str]| {
+        let container =
+            Container { capabilities: &["CAP_SYS_ADMIN"], ..Container::new(Engine::Docker, Network::None) };
+        let before = refusals();
+        let output = lab.container(container, command).unwrap().command.run().unwrap();
+        assert!(output.status.success(), "{command:?}: {}", text(&output.stderr));
+        let seen: Value = serde_json::from_slice(&output.stdout).unwrap();
+        (refusals() - before, seen)
+    };
     // Some have to begin inside the namespace, and while they do the agent may find that by looking.
-    for (interpreter, driver, is_refused) in [
+    for (interpreter, driver, is_quick) in [
         ("python3", &["connector"][..], true),
         ("python3-connector5", &["connector"], true),
         ("python3", &["go"], false),
         ("python3", &["node", sdk, "select"], false),
         ("python3", &curl, false),
     ] {
-        let refused = counted(&ask(&lab, &["status", "--json"]), "unknown_namespace");
-        let container =
-            Container { capabilities: &["CAP_SYS_ADMIN"], ..Container::new(Engine::Docker, Network::None) };
         let command = [&[interpreter, &first], driver].concat();
-        let output = lab.container(container, &command).unwrap().command.run().unwrap();
-        assert!(output.status.success(), "{interpreter} {driver:?}: {}", text(&output.stderr));
-        let seen: Value = serde_json::from_slice(&output.stdout).unwrap();
-        let times = counted(&ask(&lab, &["status", "--json"]), "unknown_namespace") - refused;
-        println!("{interpreter} {driver:?}: refused {times} times, {seen}");
-        assert!(times > 0 || !is_refused, "{interpreter} {driver:?}: the first connect was not refused");
-        assert!(seen["first"]["seconds"].as_f64().unwrap() < FIRST_LOGIN_MAX, "{driver:?}: {seen}");
+        // It looks every two seconds, so not every try is as early.
+        let tries: Vec<_> = (0..5)
+            .map(|_| login(&command))
+            .scan(false, |is_over, tried| {
+                let goes_on = !std::mem::replace(is_over, tried.0 > 0);
+                goes_on.then_some(tried)
+            })
+            .collect();
+        println!("{interpreter} {driver:?}: {tries:?}");
+        let is_refused = tries.iter().any(|(times, _)| *times > 0);
+        assert!(is_refused || !is_quick, "{interpreter} {driver:?}: no first connect was refused");
+        for (_, seen) in tries {
+            assert!(seen["first"]["seconds"].as_f64().unwrap() < FIRST_LOGIN_MAX, "{driver:?}: {seen}");
+        }
     }
 }
