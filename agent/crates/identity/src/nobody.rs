@@ -39,8 +39,8 @@ pub enum NobodyReason {
         "the process does not belong to a CI job: no worker listed in [workload] workers started it or one of its parents"
     )]
     NoJob,
-    /// The same, of a process in a container, which is told in few words. Engines with a daemon start containers below
-    /// themselves and not below who asked for them.
+    /// The same, of a process in a container, which is told in few words. Engines start containers below a daemon, or
+    /// leave them to the first process, and not below who asked for them.
     #[error(
         "the process does not belong to a CI job: it is in a container ({0}) that no worker listed in [workload] \
          workers started itself"
