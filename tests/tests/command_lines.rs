@@ -73,17 +73,18 @@ fn normalised(text: &str) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-fn normalised_word(word: &str) -> &str {
+fn normalised_word(word: &str) -> String {
     let core = word.trim_matches(|c: char| !c.is_ascii_alphanumeric());
     let is_time = core.len() == 8 && core.split(':').filter(|part| part.parse::<u8>().is_ok()).count() == 3;
     let seconds = core.strip_suffix('s').unwrap_or(core);
     let is_duration = seconds.contains('.') && seconds.parse::<f64>().is_ok();
-    match () {
+    let name = match () {
         () if Uuid::parse_str(core).is_ok() => "ID",
         () if is_time => "TIME",
         () if is_duration => "SECONDS",
-        () => word,
-    }
+        () => return word.to_owned(),
+    };
+    word.replace(core, name)
 }
 
 /// Each statement that reached the server, with who says it sent it, in the order of the texts.
