@@ -99,12 +99,10 @@ def pandas(session):
 
 
 def everything(session):
-    """All rows, as their number and a digest; as a stream, as a pipeline reads them."""
-    digest, count = hashlib.sha256(), 0
-    for row in session.table("CUSTOMERS").sort(col("ID")).to_local_iterator():
-        digest.update(repr(tuple(row)).encode())
-        count += 1
-    return {"count": count, "sha256": digest.hexdigest()}
+    """All rows, as their number and a digest. Not by `to_local_iterator`: the connector fetches those with RESULT_SCAN,
+    which the agent refuses whatever its policy."""
+    rows = session.table("CUSTOMERS").sort(col("ID")).collect()
+    return {"count": len(rows), "sha256": hashlib.sha256(repr([tuple(row) for row in rows]).encode()).hexdigest()}
 
 
 def error(session):
