@@ -10,7 +10,7 @@
 use std::{
     collections::BTreeSet,
     fmt::Write as _,
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
     path::{Component, Path},
 };
 
@@ -20,13 +20,28 @@ use crate::{
     preflight::Problem,
 };
 
+/// Where packets must not be forwarded to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Targets {
+    /// Whatever the protocol and the port.
+    pub(crate) addrs: BTreeSet<IpAddr>,
+    /// By every protocol that has ports, to these.
+    pub(crate) endpoints: BTreeSet<SocketAddr>,
+}
+
+impl Targets {
+    fn is_empty(&self) -> bool {
+        self.addrs.is_empty() && self.endpoints.is_empty()
+    }
+}
+
 /// The table of one agent, and what is known of it.
 #[derive(Debug)]
 pub(crate) struct Forward {
     table: String,
     /// Whether the operator wants it.
     is_on: bool,
-    addrs: BTreeSet<IpAddr>,
+    targets: Targets,
     /// How `nft` wrote it down when it was last put in place; none if it was not.
     listed: Option<String>,
     fault: Option<String>,
@@ -35,13 +50,13 @@ pub(crate) struct Forward {
 impl Forward {
     /// For the agent with these pins. Nothing is done yet.
     pub(crate) fn new(pins: &Path, is_on: bool) -> Self {
-        Self { table: table_name(pins), is_on, addrs: BTreeSet::new(), listed: None, fault: None }
+        Self { table: table_name(pins), is_on, targets: Targets::default(), listed: None, fault: None }
     }
 
-    /// Goes on from what an earlier agent has left, which guarded `addrs`.
-    pub(crate) fn take_over(&mut self, addrs: &BTreeSet<IpAddr>) {
-        if self.is_on && !addrs.is_empty() {
-            self.replace(addrs);
+    /// Goes on from what an earlier agent has left, which guarded `targets`.
+    pub(crate) fn take_over(&mut self, targets: &Targets) {
+        if self.is_on && !targets.is_empty() {
+            self.replace(targets);
         } else if !self.is_on
             && let Err(error) = self.try_remove()
         {
@@ -49,13 +64,13 @@ impl Forward {
         }
     }
 
-    /// Makes `addrs` what is dropped, and puts the table back if somebody has changed it. A fault is logged once and
+    /// Makes `targets` where nothing is forwarded to, and puts the table back if somebody has changed it. A fault is logged once and
     /// kept for [`dropped`](Self::dropped): everything else works without the table.
-    pub(crate) fn replace(&mut self, addrs: &BTreeSet<IpAddr>) {
+    pub(crate) fn replace(&mut self, targets: &Targets) {
         if !self.is_on {
             return;
         }
-        let done = self.try_replace(addrs);
+        let done = self.try_replace(targets);
         let fault = done.err().map(|error| error.problem());
         let text = fault.as_ref().map(|fault| format!("{}: {}", fault.problem, fault.fix));
         if text != self.fault {
@@ -71,10 +86,10 @@ impl Forward {
         self.fault = text;
     }
 
-    fn try_replace(&mut self, addrs: &BTreeSet<IpAddr>) -> Result<(), NftError> {
+    fn try_replace(&mut self, targets: &Targets) -> Result<(), NftError> {
         if self.listed.is_some() {
             let is_as_left = list(&self.table)? == self.listed;
-            if is_as_left && self.addrs == *addrs {
+            if is_as_left && self.targets == *targets {
                 return Ok(());
             }
             if !is_as_left {
@@ -83,8 +98,8 @@ impl Forward {
         }
         let dropped = dropped(&self.table)?.unwrap_or_default();
         self.listed = None;
-        nft::run(&["-f", "-"], &script(&self.table, addrs, dropped))?;
-        self.addrs = addrs.clone();
+        nft::run(&["-f", "-"], &script(&self.table, targets, dropped))?;
+        self.targets = targets.clone();
         self.listed = list(&self.table)?;
         Ok(())
     }
@@ -152,7 +167,7 @@ pub fn dropped_of(pins: &Path) -> Result<Option<u64>, NftError> {
 /// Whether the table could be put in place here. Changes nothing.
 pub(crate) fn check(pins: &Path) -> Result<String, Problem> {
     let table = table_name(pins);
-    let trial = nft::run(&["-c", "-f", "-"], &script(&table, &BTreeSet::new(), 0));
+    let trial = nft::run(&["-c", "-f", "-"], &script(&table, &Targets::default(), 0));
     trial.map(|_| format!("table inet {table} of nftables")).map_err(|error| error.problem())
 }
 
@@ -175,12 +190,13 @@ fn table_name(pins: &Path) -> String {
 }
 
 /// One transaction: whatever was there under this name goes, and there is no moment without.
-fn script(table: &str, addrs: &BTreeSet<IpAddr>, dropped: u64) -> String {
-    let elements = |is_wanted: fn(&&IpAddr) -> bool| {
-        let list: Vec<String> = addrs.iter().filter(is_wanted).map(ToString::to_string).collect();
-        if list.is_empty() { String::new() } else { format!("; elements = {{ {} }}", list.join(", ")) }
-    };
-    let (v4, v6) = (elements(|ip| ip.is_ipv4()), elements(|ip| ip.is_ipv6()));
+fn script(table: &str, targets: &Targets, dropped: u64) -> String {
+    let (v4, v6): (Vec<IpAddr>, Vec<_>) = targets.addrs.iter().partition(|ip| ip.is_ipv4());
+    let (ports4, ports6): (Vec<SocketAddr>, Vec<_>) = targets.endpoints.iter().partition(|at| at.is_ipv4());
+    let (v4, v6) =
+        (elements(v4.iter().map(ToString::to_string)), elements(v6.iter().map(ToString::to_string)));
+    let pair = |at: &SocketAddr| format!("{} . {}", at.ip(), at.port());
+    let (ports4, ports6) = (elements(ports4.iter().map(pair)), elements(ports6.iter().map(pair)));
     format!(
         "add table inet {table}
 delete table inet {table}
@@ -189,14 +205,24 @@ table inet {table} {{
   counter dropped {{ packets {dropped} bytes 0 }}
   set guarded4 {{ type ipv4_addr{v4}; }}
   set guarded6 {{ type ipv6_addr{v6}; }}
+  set ports4 {{ type ipv4_addr . inet_service{ports4}; }}
+  set ports6 {{ type ipv6_addr . inet_service{ports6}; }}
   chain forward {{
     type filter hook forward priority -400; policy accept;
     ip daddr @guarded4 counter name dropped drop
     ip6 daddr @guarded6 counter name dropped drop
+    ip daddr . th dport @ports4 counter name dropped drop
+    ip6 daddr . th dport @ports6 counter name dropped drop
   }}
 }}
 "
     )
+}
+
+/// The elements of a set; `nft` does not take an empty list.
+fn elements(list: impl Iterator<Item = String>) -> String {
+    let list: Vec<String> = list.collect();
+    if list.is_empty() { String::new() } else { format!("; elements = {{ {} }}", list.join(", ")) }
 }
 
 fn delete(table: &str) -> Result<(), NftError> {
@@ -248,12 +274,17 @@ mod tests {
 
     #[test]
     fn a_script_replaces_the_table_and_lists_each_address_once() {
-        let addrs = ["203.0.113.10", "2001:db8::10", "203.0.113.11"].map(|text| text.parse().unwrap());
-        let text = script("t", &addrs.into(), 7);
+        let targets = Targets {
+            addrs: ["203.0.113.10", "2001:db8::10", "203.0.113.11"].map(|text| text.parse().unwrap()).into(),
+            endpoints: ["192.0.2.7:3128", "[2001:db8::7]:80"].map(|text| text.parse().unwrap()).into(),
+        };
+        let text = script("t", &targets, 7);
         assert!(text.starts_with("add table inet t\ndelete table inet t\ntable inet t {"));
         assert!(text.contains("elements = { 203.0.113.10, 203.0.113.11 }"), "{text}");
         assert!(text.contains("elements = { 2001:db8::10 }") && text.contains("packets 7 "), "{text}");
-        assert!(!script("t", &BTreeSet::new(), 0).contains("elements"));
+        assert!(text.contains("elements = { 192.0.2.7 . 3128 }"), "{text}");
+        assert!(text.contains("elements = { 2001:db8::7 . 80 }"), "{text}");
+        assert!(!script("t", &Targets::default(), 0).contains("elements"));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use aya::maps::{HashMap, Map, MapData};
 
 use crate::{
     error::{Error, MapFault},
+    forward::Targets,
     object::GUARDED,
 };
 
@@ -73,6 +74,11 @@ impl Guarded {
     pub(crate) fn endpoints(&self) -> Result<BTreeSet<SocketAddr>, MapFault> {
         let list = self.list()?.into_iter();
         Ok(list.flat_map(|(ip, ports)| ports.listed().map(move |port| SocketAddr::new(ip, port))).collect())
+    }
+
+    /// All that is guarded, for whoever has to know it by address and port.
+    pub(crate) fn targets(&self) -> Result<Targets, MapFault> {
+        Ok(Targets { addrs: self.addresses()?, endpoints: self.endpoints()? })
     }
 
     /// New entries are written before old ones are removed: what is wanted before and after is guarded throughout.

@@ -96,7 +96,7 @@ impl Interception {
     pub fn guard(&self, addrs: &BTreeSet<IpAddr>) -> Result<(), Error> {
         let mut guarded = self.attached.guarded.lock().unwrap_or_else(PoisonError::into_inner);
         guarded.replace(addrs)?;
-        self.forward().replace(&guarded.addresses()?);
+        self.forward().replace(&guarded.targets()?);
         drop(guarded);
         self.pins.remove_other_layouts()
     }
@@ -106,7 +106,10 @@ impl Interception {
     /// # Errors
     /// As [`guard`](Self::guard).
     pub fn answer_http(&self, addrs: &BTreeSet<IpAddr>) -> Result<(), Error> {
-        self.attached.guarded.lock().unwrap_or_else(PoisonError::into_inner).replace_http(addrs)
+        let mut guarded = self.attached.guarded.lock().unwrap_or_else(PoisonError::into_inner);
+        guarded.replace_http(addrs)?;
+        self.forward().replace(&guarded.targets()?);
+        Ok(())
     }
 
     /// Finds the connections of covered processes to `addrs` that go past the agent, because they were opened before the
@@ -135,7 +138,9 @@ impl Interception {
     /// zero.
     pub fn guard_ports(&self, endpoints: &BTreeSet<SocketAddr>) -> Result<(), Error> {
         let mut guarded = self.attached.guarded.lock().unwrap_or_else(PoisonError::into_inner);
-        guarded.replace_endpoints(endpoints)
+        guarded.replace_endpoints(endpoints)?;
+        self.forward().replace(&guarded.targets()?);
+        Ok(())
     }
 
     /// The next connection that was caught, in whichever network namespace. One that reached the listener without having been redirected is closed,
@@ -247,7 +252,7 @@ impl Attached {
         let counters = Counters::new(take(&mut object, object::COUNTERS)?)?;
         // Last, for nothing above may fail and leave a table behind.
         let mut forward = Forward::new(&cfg.pins, cfg.drop_forwarded);
-        forward.take_over(&guarded.addresses()?);
+        forward.take_over(&guarded.targets()?);
         let lsm = Layer::attach(plan, &mut object, pins, cgroup, &links, &cfg.lsm);
         Ok(Self {
             listeners,

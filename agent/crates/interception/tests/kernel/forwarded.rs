@@ -152,6 +152,34 @@ fn the_table_follows_the_guarded_set_and_is_put_back() {
     });
 }
 
+/// As of a machine that is a proxy on one port, and something else on the others.
+#[test]
+fn of_a_single_guarded_port_packets_to_the_others_are_forwarded() {
+    World::run(async |world| {
+        let container = world.routed_container("a");
+        let cfg = world.config(0);
+        let agent = Agent::guarding(&cfg, &[GUARDED]).await;
+        let endpoints = ["203.0.113.11:443", "[2001:db8::11]:443"].map(|text| text.parse().unwrap());
+        agent.interception().guard_ports(&endpoints.into()).unwrap();
+        for address in ["203.0.113.11", "2001:db8::11"] {
+            assert_eq!(
+                world.client_in(&container, &format!("packet {address} 443")).await,
+                LOST,
+                "{address}"
+            );
+            assert_eq!(
+                world.client_in(&container, &format!("packet {address} 8443")).await,
+                REAL,
+                "{address}"
+            );
+        }
+        assert_eq!(world.client_in(&container, PACKET).await, LOST, "what is guarded as a whole stays so");
+        assert_eq!(count(&cfg), 3);
+        agent.interception().guard_ports(&[].into()).unwrap();
+        assert_eq!(world.client_in(&container, "packet 203.0.113.11 443").await, REAL);
+    });
+}
+
 /// Family and name of the one table of an agent's that there is.
 fn table() -> String {
     let listed = Command::new("nft").args(["list", "tables"]).output().unwrap().stdout;
