@@ -21,20 +21,28 @@ const CONNECTED: [&str; 6] = [
     "connected-ring",
 ];
 
+/// What a client says that went each of these ways with the same outcome.
+fn all(hows: &[impl ToString], outcome: &str) -> String {
+    let each = hows.iter().map(|how| format!("{}:{outcome}", how.to_string()));
+    each.collect::<Vec<_>>().join(" ")
+}
+
+/// The ways as a client is told them.
+fn list(hows: &[impl ToString]) -> String {
+    hows.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+}
+
 #[test]
 fn a_datagram_is_refused_in_each_way_to_send_it() {
     World::run(async |world| {
-        let ways: Vec<String> = WITH_ADDRESS
-            .iter()
-            .chain(&CONNECTED)
-            .flat_map(|how| [GUARDED, GUARDED_V6].map(|address| format!("udp {address} 443 {how}")))
-            .collect();
+        let hows = [WITH_ADDRESS, CONNECTED].concat();
+        let ways = [GUARDED, GUARDED_V6].map(|address| format!("each udp {} {address} 443", list(&hows)));
         for way in &ways {
-            assert_eq!(world.client(way).await, REAL, "the way is open without an agent: {way}");
+            assert_eq!(world.client(way).await, all(&hows, REAL), "without an agent: {way}");
         }
         let agent = Agent::guarding(&world.config(0), &[GUARDED, GUARDED_V6]).await;
         for way in &ways {
-            assert_eq!(world.client(way).await, REFUSED, "{way}");
+            assert_eq!(world.client(way).await, all(&hows, REFUSED), "{way}");
         }
         assert_eq!(agent.count(Outcome::DatagramRefused), 12);
         // "more" is refused at its first half, and each other way is one packet.
@@ -78,18 +86,14 @@ fn a_packet_is_dropped_whatever_its_protocol_but_control_messages() {
     World::run(async |world| {
         // IP in IP, UDP, DCCP, IPv6 in IP, GRE, ESP, SCTP, UDP-Lite, and one for experiments.
         let numbers = [4, 17, 33, 41, 47, 50, 132, 136, 253];
-        let ways: Vec<String> = numbers
-            .iter()
-            .flat_map(|number| {
-                [GUARDED, GUARDED_V6].map(|address| format!("raw_protocol {address} {number}"))
-            })
-            .collect();
+        let ways =
+            [GUARDED, GUARDED_V6].map(|address| format!("each raw_protocol {} {address}", list(&numbers)));
         for way in &ways {
-            assert_eq!(world.client(way).await, "sent", "the way is open without an agent: {way}");
+            assert_eq!(world.client(way).await, all(&numbers, "sent"), "without an agent: {way}");
         }
         let agent = Agent::guarding(&world.config(0), &[GUARDED, GUARDED_V6]).await;
         for way in &ways {
-            assert_eq!(world.client(way).await, REFUSED, "{way}");
+            assert_eq!(world.client(way).await, all(&numbers, REFUSED), "{way}");
         }
         assert_eq!(agent.count(Outcome::PacketDropped), 18);
         for address in [GUARDED, GUARDED_V6] {

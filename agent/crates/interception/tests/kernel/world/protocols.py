@@ -1,6 +1,7 @@
 """A job's client that sends by other protocols than TCP, and datagrams in each way that there is to send them."""
 
 import ctypes
+import errno
 import os
 import socket
 import struct
@@ -11,6 +12,20 @@ UDP_CORK, UDP_SEGMENT = 1, 103
 def told_by(sock):
     sock.settimeout(SECONDS_MAX)
     return f"got={sock.recv(64).decode().strip()}"
+
+
+def each(verb, hows, *args):
+    """One way after the other from one process, and what came of each."""
+    outcomes = []
+    for how in hows.split(","):
+        try:
+            outcome = globals()[verb](*args, how)
+        except TimeoutError:
+            outcome = "error=timeout"
+        except OSError as error:
+            outcome = f"error={errno.errorcode.get(error.errno, error)}"
+        outcomes.append(f"{how}:{outcome}")
+    return " ".join(outcomes)
 
 
 def udp(host, port, how):
