@@ -31,13 +31,15 @@ const PROGRAMS: [&str; 8] = [
     "/usr/sbin/modprobe",
 ];
 /// Folders and files of the kernel's modules that the guest may ask for.
-const MODULES: [&str; 6] = [
+const MODULES: [&str; 7] = [
     "kernel/net",
     "kernel/lib",
     "kernel/crypto",
     "kernel/drivers/net/veth.ko",
     "kernel/drivers/net/dummy.ko",
     "kernel/drivers/net/tun.ko",
+    // SMC wants it.
+    "kernel/drivers/infiniband/core/ib_core.ko",
 ];
 /// Parts of Python's library that no test wants and that are large.
 const PYTHON_WITHOUT: [&str; 8] =
