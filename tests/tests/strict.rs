@@ -1,11 +1,7 @@
 //! The strict scope: every connection to port 443 goes through the agent, and what is not Snowflake's comes out of it
 //! as it went in.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "the helpers of a test fail as the test does"
-)]
+#![expect(clippy::unwrap_used, reason = "the helpers of a test fail as the test does")]
 
 use std::path::Path;
 use std::process::{Child, Output, Stdio};
