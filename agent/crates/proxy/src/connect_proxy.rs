@@ -24,7 +24,7 @@ use tracing::{debug, warn};
 use crate::{
     addresses::Addresses,
     arrival::Arrival,
-    corridor::{Corridor, Way},
+    corridor::{Corridor, Way, told},
     limits::{
         HELLO_WAIT_MAX, PROXY_BODY_WAIT_MAX, PROXY_HEAD_BYTES_MAX, PROXY_HEAD_WAIT_MAX, PROXY_WAIT_MAX,
     },
@@ -45,10 +45,14 @@ const ESTABLISHED: &[u8] = b"HTTP/1.1 200 Connection established\r\n\r\n";
 /// Serves one connection to a proxy, to its end.
 pub(crate) async fn serve(corridor: Arc<Corridor>, mut arrival: Arrival) {
     let connection = arrival.id();
-    let mut proxy = None;
+    let (mut proxy, mut stopping) = (None, corridor.stopping());
     loop {
-        let asked =
-            peek::first(arrival.stream(), PROXY_HEAD_BYTES_MAX, PROXY_HEAD_WAIT_MAX, Asked::read).await;
+        let asking = peek::first(arrival.stream(), PROXY_HEAD_BYTES_MAX, PROXY_HEAD_WAIT_MAX, Asked::read);
+        let asked = tokio::select! {
+            asked = asking => asked,
+            // Nothing is under way: the agent need not wait for what may come.
+            () = told(&mut stopping) => return,
+        };
         let went_on = match asked {
             Ok(Some(Asked::Tunnel(tunnel))) => open(&corridor, arrival, tunnel, proxy).await,
             Ok(Some(Asked::Message)) => return proxied::serve(&corridor, arrival).await,
