@@ -46,7 +46,7 @@ pub(crate) const BOOTS: [Boot; 3] = [
             name: "root",
             command: "SNOWFENCE_TEST_ATTACH_TO_ROOT=1 /t/kernel --test-threads=1 ways:: restart::while \
                       restart::no_connect restart::detaching restart::removing restart::a_restart \
-                      namespaces::a_new_namespace namespaces::a_listener",
+                      namespaces::a_new_namespace",
         }],
     },
     Boot {

@@ -123,7 +123,8 @@ fn a_listener_that_was_destroyed_from_inside_is_replaced() {
         assert!(said.contains(" got=AGENT "), "{said}");
         world.admin(&format!("ip netns exec {} ss -K -t state listening >/dev/null", container.name()));
         let said = world.client_in(&container, "connect_again 203.0.113.10 443").await;
-        assert!(said.contains(" got=AGENT ") && !said.starts_with("refused=0 "), "{said}");
+        // Refused until it was noticed, which a slow client may come too late for.
+        assert!(said.contains(" got=AGENT "), "{said}");
         assert_eq!(agent.interception().listeners().len(), 2);
         let said = world.client("connect 203.0.113.10 443").await;
         assert!(said.contains(" got=AGENT "), "the host's own goes on: {said}");
