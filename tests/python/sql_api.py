@@ -1,7 +1,7 @@
 """Runs curl as a job that speaks the SQL API: one request after the other, and prints what came back as JSON.
 
 The first argument is a list of steps. Each is a list of curl's arguments, or a number of seconds to wait. `HANDLE` in
-one stands for the statement handle of the latest answer that had one, and `SESSION` for the token of a session that the
+one stands for the statement handle of the latest answer of status 200 or 202 that had one, and `SESSION` for the token of a session that the
 connector opens first, if any step asks for it.
 """
 
@@ -60,7 +60,8 @@ for step in steps:
         said = json.loads(plain)
     except ValueError:
         said = None
-    if isinstance(said, dict) and said.get("statementHandle"):
+    # A refusal has the handle of nothing.
+    if done.stdout in ("200", "202") and isinstance(said, dict) and said.get("statementHandle"):
         handle = said["statementHandle"]
     answers.append(
         {
