@@ -9,6 +9,7 @@
 
 mod addresses;
 mod authority;
+mod canned;
 mod dns;
 mod engine;
 mod ocsp;
@@ -27,7 +28,7 @@ use anyhow::{Context, Result, bail};
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::task::JoinSet;
 
-pub use addresses::{Addresses, BRIEF_HOST, ELSEWHERE, EXPIRED_HOST, UNTRUSTED_HOST};
+pub use addresses::{Addresses, BRIEF_HOST, CANNED_PORT, ELSEWHERE, EXPIRED_HOST, UNTRUSTED_HOST};
 pub use snowflake::Validity;
 
 use authority::Authority;
@@ -91,6 +92,10 @@ async fn listen(
     let names_tcp = bind(at.dns).await?;
     let (snowflake, ocsp, oidc, www) =
         (bind(at.snowflake).await?, bind(at.ocsp).await?, bind(at.oidc).await?, bind(at.www).await?);
+    let canned = match at.canned {
+        Some(address) => Some(bind(address).await?),
+        None => None,
+    };
 
     let front = Arc::new(snowflake::Front::new(engine, options.validity, RequestLog::create(&options.dir)?));
     let issuer = oidc::Issuer::create(&options.dir)?;
@@ -101,6 +106,10 @@ async fn listen(
         parts.spawn(serve::tls(bind(*elsewhere).await?, config, Arc::clone(&front)));
     }
     parts.spawn(serve::tls(snowflake, authority.server_config(addresses::is_snowflake)?, front));
+    if let Some(listener) = canned {
+        let config = authority.server_config(addresses::is_snowflake)?;
+        parts.spawn(serve::tls(listener, config, canned::Canned::new()));
+    }
     parts.spawn(serve::plain(ocsp, ocsp::NoCache));
     parts.spawn(serve::tls(oidc, authority.server_config(addresses::is_oidc)?, issuer));
     parts.spawn(serve::tls(www, authority.server_config(addresses::is_www)?, www::EchoPeer));

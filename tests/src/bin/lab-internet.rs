@@ -30,6 +30,9 @@ struct Arguments {
     /// Seconds after which a session cannot be renewed any more
     #[arg(long, value_name = "SECONDS", default_value_t = 4 * 3600)]
     master_validity: u64,
+    /// Answer on another port of Snowflake's address, at once and without SQL: for measurements
+    #[arg(long)]
+    canned: bool,
 }
 
 fn main() -> ExitCode {
@@ -52,7 +55,7 @@ fn run(arguments: Arguments) -> Result<()> {
             session: Duration::from_secs(arguments.session_validity),
             master: Duration::from_secs(arguments.master_validity),
         },
-        addresses: Addresses::lab(),
+        addresses: Addresses::lab(arguments.canned),
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(internet::serve(options, || {

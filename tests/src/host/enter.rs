@@ -11,7 +11,7 @@ use nix::sched::{CloneFlags, setns};
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
 
-use super::site::{Place, Site};
+use super::site::{Net, Place, Site};
 use super::{cgroup, network};
 
 /// What `lab-exec enter` joins before it becomes a command.
@@ -79,11 +79,16 @@ fn join(options: &Enter) -> Result<Command> {
 
 /// A command line that starts a program at a place in the lab; program and arguments are to be added.
 pub(super) fn at(exec: &Path, site: &Site, place: Place, cwd: Option<&Path>) -> Command {
+    at_cgroup(exec, site, place.net(), &site.cgroup_of(place), cwd)
+}
+
+/// The same for a cgroup that is no place of its own.
+pub(super) fn at_cgroup(exec: &Path, site: &Site, net: Net, cgroup: &Path, cwd: Option<&Path>) -> Command {
     let mut command = Command::new(exec);
     command.arg("enter");
     command.arg("--mnt").arg(site.mount_namespace());
-    command.arg("--net").arg(site.network_namespace(place.net()));
-    command.arg("--cgroup").arg(site.cgroup_of(place));
+    command.arg("--net").arg(site.network_namespace(net));
+    command.arg("--cgroup").arg(cgroup);
     if let Some(folder) = cwd {
         command.arg("--cwd").arg(folder);
     }

@@ -18,7 +18,7 @@ use super::agent::{Agent, open_log};
 use super::command::{JobCommand, Running, words};
 use super::container::{Container, Engine};
 use super::options::Options;
-use super::site::{Place, Site};
+use super::site::{Net, Place, Site};
 use super::supply::Internet;
 use super::tools::{Tools, certifi, source};
 use super::{cgroup, enter, environment, holder, process, worker};
@@ -71,7 +71,7 @@ impl Lab {
         let holder = Holder::start(&tools)?;
         let site = Site::new(&holder.folder, holder.child.id())?;
         say("namespaces are laid out");
-        let mut internet = Internet::start(&tools, &site, &seeds)?;
+        let mut internet = Internet::start(&tools, &site, &seeds, options.canned)?;
         worker::install(&site, &tools.worker)?;
         let agent = Agent::configure(&tools, &site, &options)?;
         let follower = if options.verbose { Follower::start(&agent.log())? } else { Follower::default() };
@@ -154,6 +154,26 @@ impl Lab {
     #[must_use]
     pub fn internet_command(&self) -> Command {
         self.raw(Place::Internet)
+    }
+
+    /// A raw command on the host that the agent does not guard, in a cgroup of its own with this name, whose path comes
+    /// with it; the program and its arguments are to be added as arguments.
+    ///
+    /// # Errors
+    /// The cgroup cannot be made.
+    pub fn beside_command(&self, name: &str) -> Result<(Command, PathBuf)> {
+        let cgroup = self.site.cgroup.join("beside").join(name);
+        fs::create_dir_all(&cgroup).with_context(|| format!("cannot make {}", cgroup.display()))?;
+        let mut command = enter::at_cgroup(&self.tools.exec, &self.site, Net::Host, &cgroup, Some(&self.cwd));
+        environment::clean(&mut command, &self.site);
+        environment::clients(&mut command, &self.tools, &self.site);
+        Ok((command, cgroup))
+    }
+
+    /// The cgroup that the agent itself runs in, alone.
+    #[must_use]
+    pub fn agent_cgroup(&self) -> PathBuf {
+        self.site.cgroup_of(Place::Agent)
     }
 
     fn raw(&self, place: Place) -> Command {

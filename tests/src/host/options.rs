@@ -92,6 +92,8 @@ pub struct Options {
     pub classification: Option<PathBuf>,
     /// SQL files, run against the server after the lab's own and before anything else.
     pub seeds: Vec<PathBuf>,
+    /// Snowflake's address also answers at once and without SQL, on [`crate::internet::CANNED_PORT`].
+    pub canned: bool,
     /// Who commands are, unless a command says otherwise.
     pub identity: Identity,
     /// Where the agent keeps its state; none: in the lab's folder, which goes away.
@@ -115,6 +117,7 @@ impl Default for Options {
             policy: None,
             classification: None,
             seeds: Vec::new(),
+            canned: false,
             identity: Identity::Verified,
             state: None,
             cwd: None,

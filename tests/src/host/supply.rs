@@ -33,7 +33,7 @@ pub(super) struct Internet {
 
 impl Internet {
     /// Starts it; it is of use only after [`Internet::wait_until_ready`].
-    pub(super) fn start(tools: &Tools, site: &Site, seeds: &[PathBuf]) -> Result<Self> {
+    pub(super) fn start(tools: &Tools, site: &Site, seeds: &[PathBuf], canned: bool) -> Result<Self> {
         let log = site.internet().join("log");
         let mut command = enter::at(&tools.exec, site, Place::Internet, None);
         command
@@ -44,6 +44,9 @@ impl Internet {
             .arg(&tools.py_server);
         for seed in seeds {
             command.arg("--seed").arg(seed);
+        }
+        if canned {
+            command.arg("--canned");
         }
         environment::clean(&mut command, site);
         let stderr = fs::File::create(&log).with_context(|| format!("cannot make {}", log.display()))?;

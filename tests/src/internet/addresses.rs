@@ -31,6 +31,9 @@ const OIDC_HOST: &str = "token.actions.githubusercontent.com";
 const WWW_HOST: &str = "www.example.org";
 const SNOWFLAKE_SUFFIX: &str = ".snowflakecomputing.com";
 
+/// Snowflake's address has the canned answers on this port.
+pub const CANNED_PORT: u16 = 8443;
+
 const DNS: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 53);
 const SNOWFLAKE: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 10);
 const OCSP: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 30);
@@ -44,6 +47,8 @@ pub struct Addresses {
     pub dns: SocketAddr,
     /// Snowflake, TLS.
     pub snowflake: SocketAddr,
+    /// The same names with canned answers, TLS; only where something is measured.
+    pub canned: Option<SocketAddr>,
     /// Further places of the same server.
     pub elsewhere: Vec<SocketAddr>,
     /// The certificate cache that drivers ask before a handshake; plain HTTP, at an address of its own.
@@ -55,13 +60,14 @@ pub struct Addresses {
 }
 
 impl Addresses {
-    /// The addresses the name server tells, on the ports clients use.
+    /// The addresses the name server tells, on the ports clients use; with the canned answers where something is measured.
     #[must_use]
-    pub fn lab() -> Self {
+    pub fn lab(with_canned: bool) -> Self {
         let at = |ip: Ipv4Addr, port| SocketAddr::new(IpAddr::V4(ip), port);
         Self {
             dns: at(DNS, 53),
             snowflake: at(SNOWFLAKE, 443),
+            canned: with_canned.then_some(at(SNOWFLAKE, CANNED_PORT)),
             elsewhere: ELSEWHERE.map(|ip| at(ip, 443)).to_vec(),
             ocsp: at(OCSP, 80),
             oidc: at(OIDC, 443),
@@ -101,7 +107,7 @@ mod tests {
 
     #[test]
     fn names_resolve_to_where_their_server_listens() {
-        let lab = Addresses::lab();
+        let lab = Addresses::lab(false);
         for (name, server) in [
             ("acme.snowflakecomputing.com", lab.snowflake),
             ("other.snowflakecomputing.com", lab.snowflake),
