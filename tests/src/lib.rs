@@ -4,6 +4,7 @@
 //! `internet` is what the lab's internet consists of (DNS, Snowflake, an OIDC issuer, an ordinary site); `host` lays
 //! the namespaces out, starts the agent and the runner, and clears everything away again.
 
+pub mod bench;
 pub mod host;
 pub mod internet;
 

@@ -26,6 +26,21 @@ pub(crate) fn hand_over(place: &Place, program: &str, arguments: &[OsString]) ->
     Err(run::become_it(command.args(arguments)))
 }
 
+/// Makes everything ready, with what the agent is measured beside, builds it as it is released, and becomes the benchmark.
+pub(crate) fn bench(place: &Place, arguments: &[OsString]) -> Result<()> {
+    needs_root("the benchmark")?;
+    setup::run(place)?;
+    setup::bench(place)?;
+    bpf::build(place)?;
+    let mut build = run::cargo();
+    build.current_dir(&place.root).args(["build", "--release", "--bins"]);
+    run::build_quietly(build.args(["--package", "snowfence", "--package", "snowfence-tests"]))?;
+    let folder = place.target.join("release");
+    let mut command = Command::new(folder.join("snowfence-bench"));
+    command.env("SNOWFENCE_CACHE", &place.cache).env("SNOWFENCE_BIN", folder.join("snowfence"));
+    Err(run::become_it(command.args(arguments)))
+}
+
 /// What the lab is told about where things are. Not where the kernel programs are: they are in the agent, and a build
 /// that is told differently about them builds the agent again.
 pub(crate) fn environment(command: &mut Command, place: &Place) {

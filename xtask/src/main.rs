@@ -32,7 +32,11 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// Make this machine able to build and test: packages, BPF linker, Python environments
-    Setup,
+    Setup {
+        /// Also what `bench` compares the agent with: nginx, haproxy, mitmproxy
+        #[arg(long)]
+        bench: bool,
+    },
     /// Build the kernel programs
     BuildBpf,
     /// Build the kernel programs, the agent and the lab
@@ -41,6 +45,8 @@ enum Verb {
     Lab(Rest),
     /// Tell the story of the leaked token, with real output
     Demo(Rest),
+    /// Measure the agent beside other programs: `bench intercept [OPTIONS]`
+    Bench(Rest),
     /// Check the rules of the house, the formatting, and run every test; or the part that is named, which is not in it
     Test {
         #[command(subcommand)]
@@ -91,8 +97,9 @@ fn main() -> ExitCode {
 fn dispatch(verb: Verb) -> Result<()> {
     let place = Place::find()?;
     match verb {
-        Verb::Setup => {
-            if !setup::run(&place)? {
+        Verb::Setup { bench } => {
+            let done = setup::run(&place)? | (bench && setup::bench(&place)?);
+            if !done {
                 eprintln!("everything is in place");
             }
             Ok(())
@@ -111,6 +118,7 @@ fn dispatch(verb: Verb) -> Result<()> {
         }
         Verb::Lab(rest) => build::hand_over(&place, "snowfence-lab", &rest.arguments),
         Verb::Demo(rest) => build::hand_over(&place, "snowfence-demo", &rest.arguments),
+        Verb::Bench(rest) => build::bench(&place, &rest.arguments),
         Verb::Test { part: None } => check::test(&place),
         Verb::Test { part: Some(Part::Kernels { kernel, boot }) } => {
             kernels::test(&place, kernel.as_deref(), boot.as_deref())

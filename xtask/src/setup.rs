@@ -4,6 +4,7 @@
 mod linker;
 mod node;
 mod packages;
+mod peers;
 mod python;
 mod rust_clients;
 mod rustup;
@@ -25,6 +26,12 @@ pub(crate) fn run(place: &Place) -> Result<bool> {
         python::second_interpreter(place, environment, name)?;
     }
     Ok(done | node::client(place)? | rust_clients::build(place)?)
+}
+
+/// Installs what the agent is measured beside. Returns whether anything had to be done.
+pub(crate) fn bench(place: &Place) -> Result<bool> {
+    let _alone = alone(place)?;
+    peers::install()
 }
 
 /// Makes the machine ready to compile. Returns whether anything had to be done.
