@@ -58,7 +58,7 @@ pub(crate) enum Refusal {
     #[error("it repeats the id of an earlier request, with something else in it")]
     NotARetry,
     #[error(
-        "it says that it repeats an earlier request, and Snowfence saw none with its id; send it without retry=true"
+        "it says that it repeats an earlier request, and Snowfence saw none with its id and content; send it without retry=true"
     )]
     UnseenRetry,
     #[error(

@@ -205,12 +205,16 @@ async fn enter(
         content.extend_from_slice(&(part.len() as u64).to_le_bytes());
         content.extend_from_slice(part.as_bytes());
     }
-    if !corridor.sql_api.note(request, &content) && asked.is_retry {
+    // What is not known does not take the id.
+    if asked.is_retry && !corridor.sql_api.has_seen(request, &content) {
         return Err(Refusal::UnseenRetry);
     }
     let retries = if caller.is_bearer() { &corridor.sql_api.retries } else { &caller.session.retries };
     match retries.enter(request, &content).await {
-        Entered::First(ticket) => Ok(Entry::Judge(Some(ticket))),
+        Entered::First(ticket) => {
+            corridor.sql_api.note(request, &content);
+            Ok(Entry::Judge(Some(ticket)))
+        }
         Entered::Same(answer) => Ok(Entry::Answered(answer)),
         Entered::Again(repeated) => Ok(Entry::Judge(Some(repeated.judge_anew()))),
         Entered::Different => Err(Refusal::NotARetry),

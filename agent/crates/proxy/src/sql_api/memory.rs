@@ -85,10 +85,14 @@ impl Memory {
         self.admitted.forget(credential);
     }
 
-    /// Remembers a request, and says whether it was seen before with the same content.
-    pub(super) fn note(&self, request: RequestId, content: &[u8]) -> bool {
-        let digest = Sha256::new_with_prefix(request.uuid().as_bytes()).chain_update(content).finalize();
-        self.seen.insert(digest.into(), (), Instant::now()).is_some()
+    /// Remembers a request that is judged.
+    pub(super) fn note(&self, request: RequestId, content: &[u8]) {
+        self.seen.insert(seen(request, content), (), Instant::now());
+    }
+
+    /// Whether a request was judged before with the same content.
+    pub(super) fn has_seen(&self, request: RequestId, content: &[u8]) -> bool {
+        self.seen.find(&seen(request, content), Instant::now()).is_some()
     }
 
     /// Remembers a statement for the job that submitted it. Where a retry is given the handle of the first try, the
@@ -105,6 +109,10 @@ impl Memory {
         let place = Place { account: account.clone(), job: peer.job(), handle };
         self.statements.find(&place, Instant::now())
     }
+}
+
+fn seen(request: RequestId, content: &[u8]) -> Sha {
+    Sha256::new_with_prefix(request.uuid().as_bytes()).chain_update(content).finalize().into()
 }
 
 /// Values by key. Those that came first are forgotten first.
@@ -206,8 +214,9 @@ mod tests {
     fn a_request_was_seen_only_with_the_same_id_and_content() {
         let memory = Memory::new();
         let (one, two) = (RequestId::new(Uuid::from_u128(1)), RequestId::new(Uuid::from_u128(2)));
-        assert!(!memory.note(one, b"a"));
-        assert!(memory.note(one, b"a"));
-        assert!(!memory.note(one, b"b") && !memory.note(two, b"a"));
+        assert!(!memory.has_seen(one, b"a"));
+        memory.note(one, b"a");
+        assert!(memory.has_seen(one, b"a"));
+        assert!(!memory.has_seen(one, b"b") && !memory.has_seen(two, b"a"));
     }
 }
