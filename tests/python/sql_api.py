@@ -1,8 +1,8 @@
 """Runs curl as a job that speaks the SQL API: one request after the other, and prints what came back as JSON.
 
 The first argument is a list of steps. Each is a list of curl's arguments, or a number of seconds to wait. `HANDLE` in
-one stands for the statement handle of the latest answer of status 200 or 202 that had one, and `SESSION` for the token of a session that the
-connector opens first, if any step asks for it.
+one stands for the statement handle of the latest answer of status 200 or 202, and `SESSION` for the token of a session
+that the connector opens first, if any step asks for it.
 """
 
 import base64
