@@ -1,6 +1,6 @@
 //! `cargo xtask test kernels`: the kernel programs' own tests on the kernels that are promised, in virtual machines.
 //!
-//! Each kernel comes from Debian ([`line`], [`apt`]), is booted with a file system that holds the test programs
+//! Each kernel comes from Debian ([mod@line], [`apt`]), is booted with a file system that holds the test programs
 //! ([`image`]), and says over its serial line how they went ([`guest`], [`report`]). Nothing of the host is needed but
 //! two cores: the machine is emulated, so that it runs where no other may.
 
