@@ -289,7 +289,7 @@ class Tricks:
         ]
 
     def retry_under_other_names(self, name):
-        """The server gives the first reply again; its rows are still those of the first table."""
+        """A retry after the session has moved: the rows are still those of the first table, and masked as they were."""
         session, request = Session(), uuid.uuid4()
         sql = f"SELECT EMAIL AS X FROM CUSTOMERS ORDER BY ID LIMIT 2 /* {name} */"
         first = session.ask(sql, request)

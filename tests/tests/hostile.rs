@@ -230,7 +230,8 @@ const TRICKS: &[(&str, End)] = &[
     ("two_authorizations", End::Sentence),
     ("other_credentials", End::Sentence),
     ("renewal_of_another_session", End::Sentence),
-    ("retry_under_other_names", End::Each(&[true, true, false])),
+    // The agent gives the answer again that it gave, masked as it was.
+    ("retry_under_other_names", End::Success),
     ("use_beside_a_statement", End::Anything),
     ("logins", End::Sentence),
     ("server_name_in_capitals", End::Success),

@@ -122,7 +122,8 @@ async fn a_reader_that_stalls_holds_up_nobody_but_its_sender_and_loses_nothing()
 #[tokio::test(start_paused = true)]
 async fn what_nothing_moves_on_is_reset_in_the_end() {
     let began = Instant::now();
-    let Joined { mut client, server: _server, joined, .. } = joined().await;
+    // Without who could tell it to stop, it would stop.
+    let Joined { mut client, server: _server, stop: _stop, joined, .. } = joined().await;
     let heard = client.read_u8().await.unwrap_err();
     assert_eq!(heard.kind(), io::ErrorKind::ConnectionReset);
     assert!(began.elapsed() >= PASSED_IDLE_MAX);
