@@ -135,11 +135,15 @@ fn statements_that_take_long_are_the_same_with_an_agent_as_without() {
     assert_eq!(statements(&lab, "INSERT INTO ONCE").len(), 1);
     let given_up = statements(&lab, "/* takes 30 s */");
     assert_eq!(given_up.len(), 4);
-    for statement in given_up {
-        assert_eq!(statement["outcome"]["failed"]["code"], json!("000604"), "{statement}");
-    }
     for statement in statements(&lab, "") {
-        assert!(statement["outcome"].get("lost").is_none(), "{statement}");
+        let (outcome, text) = (&statement["outcome"], statement["statement"]["text"].as_str().unwrap());
+        if text.contains("/* takes 30 s */") {
+            // A driver need not wait for the end of what it gave up: its session may be closed before that is known.
+            let is_closed = outcome["lost"]["reason"] == "its session was closed before there was an outcome";
+            assert!(outcome["failed"]["code"] == "000604" || is_closed, "{statement}");
+        } else {
+            assert!(outcome.get("lost").is_none(), "{statement}");
+        }
     }
 }
 
