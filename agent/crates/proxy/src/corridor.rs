@@ -29,6 +29,7 @@ use crate::{
     refusal::{Refusal, What},
     results,
     retries::Kept,
+    seen::Seen,
     session::{Session, Sessions},
     sql_api,
     upstream::{Dial, Inbound, Upstream},
@@ -66,6 +67,8 @@ pub struct Corridor {
     pub(crate) sessions: Sessions,
     /// Answers kept for retries.
     pub(crate) kept: Kept,
+    /// Facts kept for texts that come again.
+    pub(crate) seen: Seen,
     pub(crate) sql_api: sql_api::Memory,
     pub(crate) addresses: Arc<dyn Addresses>,
     /// The way for what is not Snowflake's.
@@ -138,6 +141,7 @@ impl Corridor {
             originator: parts.originator,
             sessions: Sessions::new(),
             kept: Kept::default(),
+            seen: Seen::default(),
             sql_api: sql_api::Memory::new(),
             addresses: parts.addresses,
             passage: Passage::new(),

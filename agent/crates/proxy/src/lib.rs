@@ -26,6 +26,7 @@ mod renaming;
 mod reply;
 mod results;
 mod retries;
+mod seen;
 mod session;
 mod sql_api;
 mod statements;

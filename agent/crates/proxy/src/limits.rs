@@ -108,3 +108,8 @@ pub(crate) const PROXY_WAIT_MAX: Duration = Duration::from_secs(120);
 
 /// How long the body of a proxy's refusal may take.
 pub(crate) const PROXY_BODY_WAIT_MAX: Duration = Duration::from_secs(30);
+
+/// Facts kept of texts that were read before, all together.
+pub(crate) const SEEN_BYTES_MAX: usize = 8 << 20;
+/// Those of one text, beyond which they are not kept: few are as large, and they would drive out many.
+pub(crate) const SEEN_FACTS_BYTES_MAX: usize = 256 << 10;

@@ -165,7 +165,7 @@ impl Errand<'_> {
             let (database, schema) = (names.database.clone(), names.schema.clone());
             let (fold_quoted, number) = (session.fold_quoted, session.number);
             let scope = sql::SessionNames { database, schema, fold_quoted, number };
-            sql::analyze(text, &scope)
+            self.corridor.seen.analyze(text, scope)
         };
         let mut turn = self.wait(session.share()).await;
         let mut names = session.names();
@@ -193,7 +193,7 @@ impl Errand<'_> {
 
 /// A statement that was understood, under names that stay as they are until it is answered.
 struct Reading {
-    facts: sql::Facts,
+    facts: Arc<sql::Facts>,
     names: SessionNames,
     turn: Turn,
 }

@@ -28,6 +28,7 @@ use crate::{
     renaming::may_rename,
     results,
     retries::{Entered, Ticket},
+    seen::Seen,
     session::Turn,
     sql_api::{
         admission::{Admission, Caller, admit},
@@ -223,7 +224,7 @@ async fn enter(
 
 /// A statement that was understood, under names that stay as they are until it is answered.
 struct Reading {
-    facts: sql::Facts,
+    facts: Arc<sql::Facts>,
     names: SessionNames,
     /// Its turn in the session, if it runs in a driver's.
     _turn: Option<Turn>,
@@ -239,28 +240,36 @@ async fn read(
 ) -> Result<Reading, Refusal> {
     if caller.is_bearer() {
         let names = asked.names.clone();
-        return Ok(Reading { facts: under_either_setting(&asked.text, &names)?, names, _turn: None });
+        return Ok(Reading {
+            facts: under_either_setting(&corridor.seen, &asked.text, &names)?,
+            names,
+            _turn: None,
+        });
     }
     let session = &caller.session;
     let turn = results::wait(corridor, peer, session, &inbound.headers, session.share()).await;
     let names = under(session.names(), &asked.names);
-    let facts = analyze(&asked.text, &names, session.fold_quoted);
+    let facts = analyze(&corridor.seen, &asked.text, &names, session.fold_quoted);
     Ok(Reading { facts, names, _turn: Some(turn) })
 }
 
-fn analyze(text: &SqlText, names: &SessionNames, fold_quoted: bool) -> sql::Facts {
+fn analyze(seen: &Seen, text: &SqlText, names: &SessionNames, fold_quoted: bool) -> Arc<sql::Facts> {
     let (database, schema) = (names.database.clone(), names.schema.clone());
-    sql::analyze(text, &sql::SessionNames { database, schema, fold_quoted, number: None })
+    seen.analyze(text, sql::SessionNames { database, schema, fold_quoted, number: None })
 }
 
 /// Whether quoted names fold is told at login, and here was none: the account or the user may have set it. A statement
 /// is taken only if it names the same objects either way; masks do not mind case.
-fn under_either_setting(text: &SqlText, names: &SessionNames) -> Result<sql::Facts, Refusal> {
-    let facts = analyze(text, names, false);
+fn under_either_setting(
+    seen: &Seen,
+    text: &SqlText,
+    names: &SessionNames,
+) -> Result<Arc<sql::Facts>, Refusal> {
+    let facts = analyze(seen, text, names, false);
     if !text.as_str().contains('"') {
         return Ok(facts);
     }
-    let folded = analyze(text, names, true);
+    let folded = analyze(seen, text, names, true);
     let objects = |facts: &sql::Facts| {
         facts.statement().map(|statement| (statement.tables.clone(), statement.containers.clone())).ok()
     };
@@ -307,7 +316,7 @@ mod tests {
     #[test]
     fn a_quoted_name_must_mean_one_object_whatever_the_account_has_set() {
         let names = names(Some("A"), Some("S"));
-        let read = |text: &str| under_either_setting(&SqlText::new(text).unwrap(), &names);
+        let read = |text: &str| under_either_setting(&Seen::default(), &SqlText::new(text).unwrap(), &names);
         for text in ["select city as \"city\" from t", "select \"X\" from \"A\".\"S\".\"T\"", "select 'a\"b'"]
         {
             assert!(read(text).is_ok_and(|facts| facts.statement().is_ok()), "{text}");

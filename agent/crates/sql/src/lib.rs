@@ -15,6 +15,7 @@ mod lineage;
 mod names;
 mod plain;
 mod reach;
+mod size;
 mod statement;
 #[cfg(test)]
 mod tests;

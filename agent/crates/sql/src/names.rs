@@ -10,7 +10,7 @@ use crate::{Container, Elsewhere, Opaque};
 const PUBLIC: &str = "PUBLIC";
 
 /// What names are resolved against: the state of the session.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct SessionNames {
     /// The current database, if there is one.
     pub database: Option<Ident>,

@@ -1,0 +1,75 @@
+//! How much memory facts take: whoever keeps them must know, because a short text may name few objects many times over.
+
+use std::mem::size_of;
+
+use model::{ColumnName, Ident, TableName};
+
+use crate::{Container, Facts, Output, Outputs, Sources, Statement};
+
+impl Facts {
+    /// Their size in bytes, the text's included. What the allocator adds is not counted.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        size_of::<Self>() + self.text().as_str().len() + self.statement().map_or(0, of_statement)
+    }
+}
+
+fn of_statement(statement: &Statement) -> usize {
+    let containers = statement.containers.iter().map(|used| match &used.container {
+        Container::Database(database) => ident(database),
+        Container::Schema { database, schema } => part(database.as_ref()) + part(schema.as_ref()),
+    });
+    let outputs = match &statement.outputs {
+        Outputs::Known(outputs) => outputs.iter().map(of_output).sum(),
+        Outputs::Unknown(_) => 0,
+    };
+    outputs
+        + statement.tables.iter().map(|used| table(&used.table)).sum::<usize>()
+        + containers.sum::<usize>()
+        + statement.functions.iter().map(|name| size_of::<String>() + name.len()).sum::<usize>()
+        // Places elsewhere are quoted from the text, each piece once.
+        + statement.elsewhere.len() * size_of::<crate::Elsewhere>()
+}
+
+fn of_output(output: &Output) -> usize {
+    let sources = match &output.sources {
+        Sources::Column(columns) | Sources::Derived(columns) => columns.iter().map(column).sum(),
+        Sources::Wildcard(tables) => tables.iter().map(table).sum(),
+        Sources::Nothing | Sources::Unknown => 0,
+    };
+    size_of::<Output>() + part(output.name.as_ref()) + sources
+}
+
+fn column(column: &ColumnName) -> usize {
+    table(&column.table) + ident(&column.name)
+}
+
+fn table(table: &TableName) -> usize {
+    part(table.database.as_ref()) + part(table.schema.as_ref()) + ident(&table.name)
+}
+
+fn part(part: Option<&Ident>) -> usize {
+    part.map_or(size_of::<Ident>(), ident)
+}
+
+fn ident(ident: &Ident) -> usize {
+    size_of::<Ident>() + ident.as_str().len()
+}
+
+#[cfg(test)]
+mod tests {
+    use model::SqlText;
+
+    use crate::{SessionNames, analyze};
+
+    #[test]
+    fn facts_grow_with_the_names_they_repeat_and_not_with_the_text_alone() {
+        let size = |text: &str| analyze(&SqlText::new(text).unwrap(), &SessionNames::default()).size();
+        let columns: Vec<String> = (0..500).map(|n| format!("c{n}")).collect();
+        let (name, columns) = ("n".repeat(200), columns.join(", "));
+        let text = format!("select {columns} from {name}");
+        assert!(size(&text) > 500 * 200, "{}", size(&text));
+        assert!(size(&format!("select '{}'", "x".repeat(10_000))) < 11_000);
+        assert!(size("not sql at all") < 1_000);
+    }
+}
