@@ -42,6 +42,9 @@ pub enum MaskError {
         /// Arrow's word for the type.
         arrow_type: String,
     },
+    /// The rows were left where they are.
+    #[error("the result's rows were counted and not read, and a mask is owed for them")]
+    Unread,
     /// The Arrow stream could not be read or written.
     #[error("the result's Arrow stream cannot be rewritten")]
     Arrow(#[source] ArrowError),
@@ -70,6 +73,7 @@ pub fn apply(result: ResultSet, plan: &[Option<Mask>]) -> Result<(ResultSet, Vec
             let (rows, changed) = cells::mask(rows, &treatments)?;
             (Rows::Json(rows), changed)
         }
+        Rows::Counted(_) => return Err(MaskError::Unread),
         // No stream at all is how a result without rows may come.
         Rows::ArrowIpc(stream) if stream.is_empty() => (Rows::ArrowIpc(stream), vec![0; plan.len()]),
         Rows::ArrowIpc(stream) => {
@@ -90,6 +94,7 @@ pub fn apply(result: ResultSet, plan: &[Option<Mask>]) -> Result<(ResultSet, Vec
 pub fn count_rows(rows: &Rows) -> Result<u64, MaskError> {
     match rows {
         Rows::Json(rows) => Ok(rows.len() as u64),
+        Rows::Counted(rows) => Ok(*rows),
         Rows::ArrowIpc(stream) if stream.is_empty() => Ok(0),
         Rows::ArrowIpc(stream) => arrow::count_rows(stream),
     }

@@ -24,6 +24,8 @@ pub struct ColumnMeta {
 pub enum Rows {
     /// `rowset`: rows of cells, each a text or NULL.
     Json(Vec<Vec<Option<String>>>),
+    /// `rowset`, read through and counted, and left in its message: no cell of it can be changed.
+    Counted(u64),
     /// `rowsetBase64`: one complete Arrow IPC stream, already decoded from base64; may be empty.
     ArrowIpc(Vec<u8>),
 }
@@ -41,6 +43,7 @@ impl fmt::Debug for Rows {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Json(rows) => write!(f, "Json({} rows)", rows.len()),
+            Self::Counted(rows) => write!(f, "Counted({rows} rows)"),
             Self::ArrowIpc(stream) => write!(f, "ArrowIpc({} bytes)", stream.len()),
         }
     }

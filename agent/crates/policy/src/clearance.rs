@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use masking::MaskError;
-use model::{Mode, QueryId, ResultSet};
+use model::{ColumnMeta, Mode, QueryId, ResultSet};
 
 use crate::plan::Plan;
 
@@ -90,6 +90,12 @@ impl StandingClearance {
     #[must_use]
     pub fn query_id(&self) -> QueryId {
         self.query_id
+    }
+
+    /// Whether a mask is owed for any of these columns. Only then must their rows be read.
+    #[must_use]
+    pub fn owes_masks(&self, columns: &[ColumnMeta]) -> bool {
+        self.plan.masks(columns).iter().any(Option::is_some)
     }
 
     /// The clearance for one reading.

@@ -61,7 +61,10 @@ impl Effect {
 /// Reads an answer, and clears the rows in it.
 pub(crate) fn read(reply: &Reply, clearance: &StandingClearance, mode: Mode) -> Read {
     let query = clearance.query_id();
-    let decoded = reply.plain().map_err(Withheld::from).and_then(|body| Ok(QueryReply::decode(body)?));
+    let decoded = reply
+        .plain()
+        .map_err(Withheld::from)
+        .and_then(|body| Ok(QueryReply::decode_for(body, |columns| clearance.owes_masks(columns))?));
     let as_it_came = |body: Vec<u8>| Answer::reply(reply.status, reply.headers.clone(), body);
     let withheld = |withheld, server_query, effect| {
         Read::Ended(Box::new(withhold(withheld, server_query, effect, query, mode, reply)))

@@ -57,6 +57,8 @@ pub(crate) enum Place {
     Empty(Format),
     /// The value of `rowset`.
     Json(Range<usize>),
+    /// The value of `rowset`, of which only the number of its rows was kept. It stays as it came.
+    Counted(u64),
     /// The value of `rowsetBase64`.
     Arrow(Range<usize>),
 }
@@ -86,6 +88,8 @@ impl Envelope {
                 self.describe(&columns, &mut splice)?;
                 match (place, rows) {
                     (Place::Json(range), Rows::Json(rows)) => self.put_cells(range, rows, &mut splice)?,
+                    (Place::Counted(before), Rows::Counted(rows)) if *before == rows => {}
+                    (Place::Counted(_), Rows::Counted(_)) => return Err(EncodeError::Shape),
                     (Place::Arrow(range), Rows::ArrowIpc(stream)) => {
                         splice.replace(range.clone(), format!("\"{}\"", BASE64_STANDARD.encode(stream)));
                     }
@@ -95,6 +99,9 @@ impl Envelope {
                     _ => return Err(EncodeError::Format),
                 }
             }
+        }
+        if splice.is_empty() {
+            return Ok(self.body.into_bytes());
         }
         splice.apply(&self.body).ok_or(EncodeError::Shape)
     }

@@ -5,7 +5,7 @@ use model::{ResultSet, Rows};
 
 use super::EncodeError;
 use crate::{
-    QueryReply,
+    QueryReply, QuerySuccess,
     query_reply::tests::{SELECT, success},
 };
 
@@ -19,7 +19,7 @@ fn encode(change: impl FnOnce(&mut ResultSet)) -> Result<String, EncodeError> {
 fn json(result: &mut ResultSet) -> &mut Vec<Vec<Option<String>>> {
     match &mut result.rows {
         Rows::Json(rows) => rows,
-        Rows::ArrowIpc(_) => panic!("no JSON rows"),
+        _ => panic!("no JSON rows"),
     }
 }
 
@@ -106,6 +106,25 @@ fn a_reply_without_a_key_for_rows_takes_none() {
     }
 }
 
+#[test]
+fn rows_that_were_only_counted_stay_as_they_came() {
+    let reply = || match QueryReply::decode_for(SELECT.as_bytes().to_vec(), |columns| columns.len() != 2) {
+        Ok(QueryReply::Success(reply)) => *reply,
+        other => panic!("{other:?}"),
+    };
+    let encode = |rows| {
+        let reply = reply();
+        reply.envelope.encode(Some(ResultSet { rows, ..reply.result.unwrap() }))
+    };
+    assert_eq!(reply().result.unwrap().rows, Rows::Counted(3));
+    assert_eq!(encode(Rows::Counted(3)).unwrap(), SELECT.as_bytes());
+    assert_eq!(encode(Rows::Counted(2)), Err(EncodeError::Shape));
+    assert_eq!(encode(Rows::Json(vec![vec![None, None]; 3])), Err(EncodeError::Format));
+    let kept = success(SELECT);
+    let result = ResultSet { rows: Rows::Counted(3), ..kept.result.unwrap() };
+    assert_eq!(kept.envelope.encode(Some(result)), Err(EncodeError::Format));
+}
+
 /// Numbers that are the same in every run.
 fn numbers() -> impl FnMut(usize) -> usize {
     let mut state = 0x2545_f491_4f6c_dd1d_u64;
@@ -157,8 +176,20 @@ fn damaged_replies_are_read_or_refused_but_never_crash() {
                 _ => body.insert(at, b"{}[]\",:\\0n"[next(10)]),
             }
         }
-        if let Ok(QueryReply::Success(reply)) = QueryReply::decode(body.clone()) {
-            assert_eq!(reply.envelope.encode(reply.result), Ok(body));
+        let (kept, counted) =
+            (QueryReply::decode(body.clone()), QueryReply::decode_for(body.clone(), |_| false));
+        match (kept, counted) {
+            (Ok(QueryReply::Success(kept)), Ok(QueryReply::Success(counted))) => {
+                let rows = |reply: &QuerySuccess| match reply.result.as_ref().map(|result| &result.rows) {
+                    Some(Rows::Json(rows)) => Some(rows.len() as u64),
+                    Some(Rows::Counted(rows)) => Some(*rows),
+                    _ => None,
+                };
+                assert_eq!(rows(&counted), rows(&kept));
+                assert_eq!(counted.envelope.encode(counted.result), Ok(body.clone()));
+                assert_eq!(kept.envelope.encode(kept.result), Ok(body));
+            }
+            (kept, counted) => assert_eq!(counted.is_ok(), kept.is_ok(), "{kept:?} {counted:?}"),
         }
     }
 }

@@ -12,6 +12,7 @@ mod abort;
 mod account;
 mod authorization;
 pub mod codec;
+mod counted;
 mod credential;
 mod envelope;
 mod error;

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use http::{Method, Uri};
-use model::ResultSet;
+use model::{ColumnMeta, ResultSet};
 use uuid::Uuid;
 
 use crate::{
@@ -96,9 +96,21 @@ impl QueryReply {
     /// When it is not one, has rows where a client might read them and this does not, or rows in a form no server
     /// sends.
     pub fn decode(body: Vec<u8>) -> Result<Self, DecodeError> {
+        Self::decode_for(body, |_| true)
+    }
+
+    /// The same, except that JSON rows are read through and counted, and not kept, where `are_kept` says of their
+    /// columns that nobody will change them. What is refused is the same.
+    ///
+    /// # Errors
+    /// As [`Self::decode`].
+    pub fn decode_for(
+        body: Vec<u8>,
+        are_kept: impl FnOnce(&[ColumnMeta]) -> bool,
+    ) -> Result<Self, DecodeError> {
         let body =
             String::from_utf8(body).map_err(|e| JsonError::NotUtf8 { at: e.utf8_error().valid_up_to() })?;
-        let with_body = read(&body)?;
+        let with_body = read(&body, are_kept)?;
         Ok(with_body(body))
     }
 }
@@ -118,7 +130,7 @@ fn id_in_path(url: &str) -> Result<Uuid, DecodeError> {
 /// A reply that lacks nothing but its body. It comes apart from the body because what is read borrows that.
 type WithBody = Box<dyn FnOnce(String) -> QueryReply>;
 
-fn read(body: &str) -> Result<WithBody, DecodeError> {
+fn read(body: &str, are_kept: impl FnOnce(&[ColumnMeta]) -> bool) -> Result<WithBody, DecodeError> {
     let reply = Object::parse(body)?;
     let data = reply.object("data")?;
     let succeeded = reply.flag("success")?.ok_or(DecodeError::Missing { key: "success" })?;
@@ -146,12 +158,16 @@ fn read(body: &str) -> Result<WithBody, DecodeError> {
             QueryReply::Failure(QueryFailure { code, sql_state, query_id, message, body })
         }));
     }
-    success(body, &data.ok_or(DecodeError::Missing { key: "data" })?)
+    success(body, &data.ok_or(DecodeError::Missing { key: "data" })?, are_kept)
 }
 
-fn success(body: &str, data: &Object<'_>) -> Result<WithBody, DecodeError> {
+fn success(
+    body: &str,
+    data: &Object<'_>,
+    are_kept: impl FnOnce(&[ColumnMeta]) -> bool,
+) -> Result<WithBody, DecodeError> {
     let is_filled = |key| Ok::<_, DecodeError>(data.text(key)?.is_some_and(|text| !text.is_empty()));
-    let (result, layout) = rows::take(body, data)?;
+    let (result, layout) = rows::take(body, data, are_kept)?;
     let query_id = data.text("queryId")?;
     let has_chunks = rows::has_chunks(data);
     let has_children = is_filled("resultIds")?;

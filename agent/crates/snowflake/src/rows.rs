@@ -5,6 +5,7 @@ use model::{ColumnMeta, ResultSet, Rows};
 use serde_json::value::RawValue;
 
 use crate::{
+    counted::CountedRows,
     envelope::{Column, Format, Layout, Place},
     error::DecodeError,
     json::Object,
@@ -12,11 +13,14 @@ use crate::{
 };
 
 /// Takes the rows out of the `data` of a reply, whose whole text is `body`. There is a result, if only one without
-/// rows, exactly when columns are described.
-pub(crate) fn take(body: &str, data: &Object<'_>) -> Result<(Option<ResultSet>, Layout), DecodeError> {
-    let found = find(body, data)?;
+/// rows, exactly when columns are described. JSON rows are only counted where `are_kept` says so of their columns.
+pub(crate) fn take(
+    body: &str,
+    data: &Object<'_>,
+    are_kept: impl FnOnce(&[ColumnMeta]) -> bool,
+) -> Result<(Option<ResultSet>, Layout), DecodeError> {
     let Some(described) = data.list("rowtype")? else {
-        return match found {
+        return match find(body, data, false)? {
             Some((rows, _)) if !is_empty(&rows) => Err(DecodeError::Missing { key: "rowtype" }),
             _ => Ok((None, Layout { columns: Vec::new(), rows: Place::Nowhere })),
         };
@@ -28,7 +32,7 @@ pub(crate) fn take(body: &str, data: &Object<'_>) -> Result<(Option<ResultSet>, 
         columns.push(meta);
         layout.push(column);
     }
-    let (rows, place) = match found {
+    let (rows, place) = match find(body, data, are_kept(&columns))? {
         Some(found) => found,
         None if data.text("queryResultFormat")?.as_deref() == Some("arrow") => {
             (Rows::ArrowIpc(Vec::new()), Place::Empty(Format::Arrow))
@@ -54,16 +58,20 @@ fn is_filled(data: &Object<'_>, key: &str) -> bool {
     data.raw(key).is_some_and(|raw| raw != "\"\"" && inner(raw) != Some(true))
 }
 
-fn find(body: &str, data: &Object<'_>) -> Result<Option<(Rows, Place)>, DecodeError> {
+fn find(body: &str, data: &Object<'_>, are_kept: bool) -> Result<Option<(Rows, Place)>, DecodeError> {
     let place = |key| data.raw(key).and_then(|raw| span(body, raw)).ok_or(DecodeError::Missing { key });
-    match (data.list("rowset")?, data.text("rowsetBase64")?) {
+    let rows = data.raw("rowset").map(|text| if are_kept { read(text) } else { count(text) }).transpose()?;
+    match (rows, data.text("rowsetBase64")?) {
         // Which of the two a client reads is up to the client.
-        (Some(rows), Some(stream)) if !rows.is_empty() && !stream.is_empty() => {
+        (Some(rows), Some(stream)) if !is_empty(&rows) && !stream.is_empty() => {
             Err(DecodeError::UnexpectedRows)
         }
-        (Some(rows), stream) if !rows.is_empty() || stream.is_none() => {
-            let rows = rows.into_iter().map(cells).collect::<Result<_, _>>()?;
-            Ok(Some((Rows::Json(rows), Place::Json(place("rowset")?))))
+        (Some(rows), stream) if !is_empty(&rows) || stream.is_none() => {
+            let place = match &rows {
+                Rows::Counted(rows) => Place::Counted(*rows),
+                _ => Place::Json(place("rowset")?),
+            };
+            Ok(Some((rows, place)))
         }
         (_, Some(stream)) => {
             let stream = BASE64_STANDARD
@@ -75,15 +83,29 @@ fn find(body: &str, data: &Object<'_>) -> Result<Option<(Rows, Place)>, DecodeEr
     }
 }
 
+/// The value of `rowset`.
+fn read(text: &str) -> Result<Rows, DecodeError> {
+    serde_json::from_str(text).map(Rows::Json).map_err(|_| not_rows())
+}
+
+/// How many rows the value of `rowset` has, after each was found to be one that [`read`] reads.
+fn count(text: &str) -> Result<Rows, DecodeError> {
+    serde_json::from_str(text).map(|CountedRows(rows)| Rows::Counted(rows)).map_err(|_| not_rows())
+}
+
 /// The cells of one row.
 pub(crate) fn cells(row: &RawValue) -> Result<Vec<Option<String>>, DecodeError> {
-    serde_json::from_str(row.get())
-        .map_err(|_| DecodeError::wrong_type("rowset", "rows of cells that are texts or null"))
+    serde_json::from_str(row.get()).map_err(|_| not_rows())
+}
+
+fn not_rows() -> DecodeError {
+    DecodeError::wrong_type("rowset", "rows of cells that are texts or null")
 }
 
 fn is_empty(rows: &Rows) -> bool {
     match rows {
         Rows::Json(rows) => rows.is_empty(),
+        Rows::Counted(rows) => *rows == 0,
         Rows::ArrowIpc(stream) => stream.is_empty(),
     }
 }

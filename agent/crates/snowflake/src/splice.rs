@@ -20,6 +20,11 @@ impl Splice {
         self.edits.push((range, text));
     }
 
+    /// Whether there is nothing to replace.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.edits.is_empty()
+    }
+
     /// The new text; `None` when two replacements overlap or one lies outside.
     pub(crate) fn apply(mut self, whole: &str) -> Option<Vec<u8>> {
         self.edits.sort_by_key(|(range, _)| range.start);

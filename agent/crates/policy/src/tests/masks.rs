@@ -37,7 +37,11 @@ fn clear_in(
         panic!("{sql} was refused");
     };
     let cells = columns.iter().map(|_| Some("ann@example.org".to_owned())).collect();
-    permit.spend().2.clear(ResultSet { columns, rows: Rows::Json(vec![cells]) }).unwrap()
+    let clearance = permit.spend().2.stand();
+    let owes_masks = clearance.owes_masks(&columns);
+    let cleared = clearance.once().clear(ResultSet { columns, rows: Rows::Json(vec![cells]) }).unwrap();
+    assert_eq!(owes_masks, !cleared.masked().is_empty());
+    cleared
 }
 
 /// The cells of one row in which every value is an address: `=` untouched, `@` domain kept, `4` last four kept, `0` NULL.
