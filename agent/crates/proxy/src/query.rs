@@ -137,7 +137,7 @@ impl Errand<'_> {
         let Self { corridor, peer, session, .. } = self;
         let lease = housekeeping::lease(self.token);
         let reply = corridor.upstream.again(repeated, &lease, peer, self.inbound).await?;
-        match reply::read(&reply, repeated.clearance(), corridor.mode) {
+        match reply::read(reply, repeated.clearance(), corridor.mode) {
             Read::Running { ids, answer } => {
                 for id in ids {
                     session.statements.ended(id, repeated.clearance().clone());
@@ -220,7 +220,7 @@ async fn finish(
     clearance: Clearance,
 ) -> Told {
     let clearance = clearance.stand();
-    let ended = match reply::read(&reply, &clearance, corridor.mode) {
+    let ended = match reply::read(reply, &clearance, corridor.mode) {
         Read::Running { ids, answer } => {
             session.statements.running(&ids, clearance.clone(), open);
             return Told { answer, again: Again::Same(Some(clearance)) };

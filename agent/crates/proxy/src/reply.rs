@@ -59,10 +59,12 @@ impl Effect {
 }
 
 /// Reads an answer, and clears the rows in it.
-pub(crate) fn read(reply: &Reply, clearance: &StandingClearance, mode: Mode) -> Read {
+pub(crate) fn read(mut reply: Reply, clearance: &StandingClearance, mode: Mode) -> Read {
     let query = clearance.query_id();
-    let decoded = reply
-        .plain()
+    // An answer that is withheld is passed on as it came where nothing is enforced.
+    let plain = if mode == Mode::Enforce { reply.take_plain() } else { reply.plain() };
+    let reply = &reply;
+    let decoded = plain
         .map_err(Withheld::from)
         .and_then(|body| Ok(QueryReply::decode_for(body, |columns| clearance.owes_masks(columns))?));
     let as_it_came = |body: Vec<u8>| Answer::reply(reply.status, reply.headers.clone(), body);

@@ -35,7 +35,7 @@ pub(crate) async fn result(
     let Subject { token, session, statement } = asked_for(corridor, peer, inbound, id)?;
     let reply = corridor.upstream.fetch(&statement.clearance, &lease(token), peer, inbound).await?;
     statement.ask();
-    match reply::read(&reply, &statement.clearance, corridor.mode) {
+    match reply::read(reply, &statement.clearance, corridor.mode) {
         Read::Running { ids, answer } => {
             session.statements.also(&ids, &statement);
             Ok(answer)

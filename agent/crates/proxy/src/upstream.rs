@@ -3,7 +3,7 @@
 use std::{
     borrow::Cow,
     future::Future,
-    io,
+    io, mem,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -135,6 +135,16 @@ impl Reply {
     pub(crate) fn plain(&self) -> Result<Vec<u8>, CodecError> {
         let coding = single(&self.headers, header::CONTENT_ENCODING)?;
         Ok(codec::plain(&self.body, coding, REPLY_BYTES_MAX)?.into_owned())
+    }
+
+    /// Takes the plain body out, without a copy where it came uncompressed.
+    pub(crate) fn take_plain(&mut self) -> Result<Vec<u8>, CodecError> {
+        let coding = single(&self.headers, header::CONTENT_ENCODING)?;
+        let inflated = match codec::plain(&self.body, coding, REPLY_BYTES_MAX)? {
+            Cow::Owned(body) => Some(body),
+            Cow::Borrowed(_) => None,
+        };
+        Ok(inflated.unwrap_or_else(|| mem::take(&mut self.body).into()))
     }
 
     /// Whether the body is compressed.

@@ -82,6 +82,22 @@ impl<'a> Object<'a> {
         read(text, ObjectSeed { fault: &fault }, &fault).map(Self)
     }
 
+    /// An object and the one under `key` in it, as [`Object::object`] reads that. A large body is gone through once
+    /// and not twice.
+    pub(crate) fn parse_with(text: &'a str, key: &'static str) -> Result<(Self, Option<Self>), DecodeError> {
+        let fault = Cell::new(None);
+        let seed = NestingSeed { key, fault: &fault };
+        match read(text, seed, &fault) {
+            Ok((outer, inner)) => Ok((Self(outer), inner.map(Self))),
+            // What is wrong is told by who reads one object at a time.
+            Err(_) => {
+                let outer = Self::parse(text)?;
+                let inner = outer.object(key)?;
+                Ok((outer, inner))
+            }
+        }
+    }
+
     pub(crate) fn keys(&self) -> impl Iterator<Item = &str> {
         self.0.keys().map(String::as_str)
     }
@@ -162,6 +178,78 @@ impl<'de> Visitor<'de> for ObjectSeed<'_> {
             };
         }
         Ok(entries)
+    }
+}
+
+/// Reads an object, and the object or null that stands under one of its keys.
+struct NestingSeed<'f> {
+    key: &'static str,
+    fault: &'f Cell<Option<JsonError>>,
+}
+
+type Entries<'a> = IndexMap<String, &'a RawValue>;
+
+impl<'de> DeserializeSeed<'de> for NestingSeed<'_> {
+    type Value = (Entries<'de>, Option<Entries<'de>>);
+
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Self::Value, D::Error> {
+        json.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for NestingSeed<'_> {
+    type Value = (Entries<'de>, Option<Entries<'de>>);
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let (mut entries, mut inner) = (IndexMap::new(), None);
+        while let Some(key) = map.next_key::<String>()? {
+            if key == self.key {
+                if inner.is_some() {
+                    return Err(fail(self.fault, duplicate(&key)));
+                }
+                inner = Some(map.next_value_seed(OptionalSeed { fault: self.fault })?);
+                continue;
+            }
+            let value = map.next_value::<&'de RawValue>()?;
+            match entries.entry(key) {
+                Entry::Vacant(entry) => entry.insert(value),
+                Entry::Occupied(entry) => return Err(fail(self.fault, duplicate(entry.key()))),
+            };
+        }
+        Ok((entries, inner.flatten()))
+    }
+}
+
+/// Reads an object or null.
+struct OptionalSeed<'f> {
+    fault: &'f Cell<Option<JsonError>>,
+}
+
+impl<'de> DeserializeSeed<'de> for OptionalSeed<'_> {
+    type Value = Option<Entries<'de>>;
+
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Self::Value, D::Error> {
+        json.deserialize_option(self)
+    }
+}
+
+impl<'de> Visitor<'de> for OptionalSeed<'_> {
+    type Value = Option<Entries<'de>>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object or null")
+    }
+
+    fn visit_none<E>(self) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, json: D) -> Result<Self::Value, D::Error> {
+        json.deserialize_map(ObjectSeed { fault: self.fault }).map(Some)
     }
 }
 
@@ -373,5 +461,47 @@ mod tests {
         }
         assert!(matches!(Object::parse("{\"a\":1,\"a\":1}"), Err(JsonError::DuplicateKey { .. })));
         assert!(matches!(Object::parse("{} x"), Err(JsonError::Syntax { .. })));
+    }
+
+    #[test]
+    fn an_object_with_one_in_it_is_read_as_one_after_the_other_is() {
+        for text in [
+            r#"{"data":{"a":1,"b":{"c":[2]}},"success":true}"#,
+            r#" { "success" : true , "data" : { } } "#,
+            r#"{"success":true,"data":null}"#,
+            r#"{"success":true}"#,
+            r#"{"d\u0061ta":{"a":1}}"#,
+            r#"{"data":{"a":1},"data":null}"#,
+            r#"{"data":null,"data":{"a":1}}"#,
+            r#"{"data":null,"data":null}"#,
+            r#"{"data":{"a":1},"d\u0061ta":{"a":1}}"#,
+            r#"{"data":{"a":1,"a":1}}"#,
+            r#"{"data":{},"x":1,"x":2}"#,
+            r#"{"data":[1]}"#,
+            r#"{"data":"{}"}"#,
+            r#"{"data":1}"#,
+            r#"{"data":{"$serde_json::private::RawValue":"1"}}"#,
+            r#"{"data":{"a":1}"#,
+            r#"{"data":{"a":1}} x"#,
+            r#"{"data":{"a":1,}}"#,
+            r#"{"data":nul}"#,
+            "[]",
+            "null",
+            "",
+        ] {
+            let shown = |object: &Object<'_>| -> Vec<(String, String)> {
+                object.entries().map(|(key, value)| (key.to_owned(), value.get().to_owned())).collect()
+            };
+            let mut apart = Object::parse(text).map_err(DecodeError::from).and_then(|outer| {
+                let inner = outer.object("data")?;
+                Ok((shown(&outer), inner.as_ref().map(shown)))
+            });
+            if let Ok((outer, _)) = &mut apart {
+                outer.retain(|(key, _)| key != "data");
+            }
+            let at_once = Object::parse_with(text, "data")
+                .map(|(outer, inner)| (shown(&outer), inner.as_ref().map(shown)));
+            assert_eq!(at_once, apart, "{text}");
+        }
     }
 }

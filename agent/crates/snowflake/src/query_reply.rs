@@ -131,8 +131,7 @@ fn id_in_path(url: &str) -> Result<Uuid, DecodeError> {
 type WithBody = Box<dyn FnOnce(String) -> QueryReply>;
 
 fn read(body: &str, are_kept: impl FnOnce(&[ColumnMeta]) -> bool) -> Result<WithBody, DecodeError> {
-    let reply = Object::parse(body)?;
-    let data = reply.object("data")?;
+    let (reply, data) = Object::parse_with(body, "data")?;
     let succeeded = reply.flag("success")?.ok_or(DecodeError::Missing { key: "success" })?;
     let code = reply.text("code")?.unwrap_or_default();
     let has_rows = data.as_ref().is_some_and(rows::has_any);
