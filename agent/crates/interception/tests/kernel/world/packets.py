@@ -126,14 +126,16 @@ def xdp(host, port):
 
 
 def packet_often(host, port):
-    """A count of the answers to a stream of such packets, which ends when it is told to."""
+    """A count of the answers to a stream of such packets, which ends when it is told to. Says so at the first one."""
     print("going", flush=True)
     kind, own_port, answers = family(host), 20000, 0
     sock, protocol = packet_socket(kind)
     while not select.select([sys.stdin], [], [], 0)[0]:
         sock.sendto(syn(OWN[kind], host, int(port), own_port), ("eth0", protocol, 0, 0, GATEWAY))
         while select.select([sock], [], [], 0.001)[0]:
-            answers += is_answer(sock.recv(2048), host, own_port)
+            was, answers = answers, answers + is_answer(sock.recv(2048), host, own_port)
+            if answers and not was:
+                print("answered", flush=True)
         own_port = 20000 + (own_port - 19999) % 20000
     return f"answers={answers}"
 
