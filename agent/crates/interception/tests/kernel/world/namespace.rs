@@ -2,7 +2,7 @@
 
 use std::{
     any::Any,
-    fs::File,
+    fs::{self, File},
     path::PathBuf,
     process::Command,
     thread::{self, JoinHandle},
@@ -19,7 +19,22 @@ impl Namespace {
         ip(&["netns", "add", name]);
         let namespace = Self(name.to_owned());
         namespace.ip("link set lo up", "");
+        // Devices that come later have their link-local address at once. While its uniqueness is being asked for, a second
+        // or two, the kernel does not ask for any neighbour (ndisc_send_ns), and what it forwards to one waits.
+        namespace.enter(|| fs::write("/proc/sys/net/ipv6/conf/default/accept_dad", "0").unwrap());
         namespace
+    }
+
+    /// Runs `body` in this namespace, to its end.
+    fn enter(&self, body: impl FnOnce() + Send) {
+        thread::scope(|scope| {
+            let inside = scope.spawn(|| {
+                // Only this thread moves, and it does not come back.
+                setns(File::open(self.path()).unwrap(), CloneFlags::CLONE_NEWNET).unwrap();
+                body();
+            });
+            inside.join().unwrap();
+        });
     }
 
     pub(crate) fn name(&self) -> &str {
