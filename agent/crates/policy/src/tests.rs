@@ -86,7 +86,7 @@ pub(super) fn decide_in(
     mode: Mode,
     session: &SessionNames,
 ) -> Decision<Permit> {
-    let facts = sql::analyze(&SqlText::new(sql).unwrap(), session);
+    let facts = sql::analyze(&SqlText::new(sql).unwrap(), session, &sql::Catalog::default());
     policies.statement(&StatementAsk {
         principal,
         account: &AccountName::new("acme"),

@@ -10,7 +10,7 @@ use std::{
 };
 
 use model::SqlText;
-use sql::{Facts, SessionNames};
+use sql::{Catalog, Facts, SessionNames};
 
 use crate::{
     limits::{SEEN_BYTES_MAX, SEEN_FACTS_BYTES_MAX},
@@ -40,7 +40,7 @@ impl Seen {
         if let Some(facts) = lock(&self.0).find(&key) {
             return facts;
         }
-        let facts = Arc::new(sql::analyze(&key.0, &key.1));
+        let facts = Arc::new(sql::analyze(&key.0, &key.1, &Catalog::default()));
         if facts.size() <= SEEN_FACTS_BYTES_MAX {
             lock(&self.0).insert(key, facts.clone());
         }
@@ -108,8 +108,10 @@ mod tests {
         // The second time none may get what another one left.
         for _ in 0..2 {
             for (sql, names) in &asked {
-                let (kept, fresh) =
-                    (seen.analyze(&text(sql), names.clone()), sql::analyze(&text(sql), names));
+                let (kept, fresh) = (
+                    seen.analyze(&text(sql), names.clone()),
+                    sql::analyze(&text(sql), names, &Catalog::default()),
+                );
                 assert_eq!(kept.text(), fresh.text());
                 assert_eq!(kept.statement().unwrap().tables, fresh.statement().unwrap().tables, "{sql}");
             }

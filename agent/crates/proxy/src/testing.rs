@@ -32,7 +32,7 @@ pub(crate) fn clearance_in(text: &str, mode: Mode) -> StandingClearance {
         account: &AccountName::new("acme"),
         user: "U",
         role: None,
-        facts: &sql::analyze(&SqlText::new(text).unwrap(), &scope),
+        facts: &sql::analyze(&SqlText::new(text).unwrap(), &scope, &sql::Catalog::default()),
         query_id: QueryId::new(Uuid::from_u128(1)),
         mode,
     };

@@ -1,6 +1,8 @@
 //! The door: any text in, facts out. Total, and bounded in length, depth and number of statements.
 
-use model::SqlText;
+use std::collections::BTreeSet;
+
+use model::{SqlText, TableName};
 use sqlparser::{
     dialect::SnowflakeDialect,
     keywords::Keyword,
@@ -9,7 +11,7 @@ use sqlparser::{
 };
 
 use crate::{
-    Access, Class, Facts, Opaque, Outputs, SessionNames, Statement, depth,
+    Access, Catalog, Class, Facts, Opaque, Outputs, SessionNames, Statement, depth,
     lex::{self, Lexed},
     plain, statement,
 };
@@ -17,18 +19,20 @@ use crate::{
 /// How far the parser may recurse: a few of its functions for each level of nesting that the depth check lets through.
 const PARSER_RECURSION_MAX: usize = 4 * depth::NESTING_MAX;
 
-/// Reads a text as Snowflake would read it in a session with these names.
+/// Reads a text as Snowflake would read it in a session with these names, with what the catalog knows of the objects that
+/// it names. With an empty catalog every answer is still true, and more of them are "unknown".
 ///
 /// Never fails and never panics: what is not understood is [`Opaque`] and says why.
 #[must_use]
-pub fn analyze(text: &SqlText, session: &SessionNames) -> Facts {
+pub fn analyze(text: &SqlText, session: &SessionNames, catalog: &Catalog) -> Facts {
     match lex::lex(text.as_str()) {
         Ok(lexed) => {
             let verb = lex::verb(&lexed.significant());
             let reading = read(text.as_str(), lexed, session);
-            Facts::new(text.clone(), verb, reading)
+            let wants = reading.as_ref().map_or_else(|_| BTreeSet::new(), |found| wants(found, catalog));
+            Facts::new(text.clone(), verb, reading, wants)
         }
-        Err(opaque) => Facts::new(text.clone(), String::new(), Err(opaque)),
+        Err(opaque) => Facts::new(text.clone(), String::new(), Err(opaque), BTreeSet::new()),
     }
 }
 
@@ -49,6 +53,17 @@ fn read(text: &str, lexed: Lexed, session: &SessionNames) -> Result<Statement, O
         }
         None => parse(lexed.after(0), session, names_stage),
     }
+}
+
+/// The tables whose columns would tell more: those that are read, and those that take the columns in order.
+fn wants(statement: &Statement, catalog: &Catalog) -> BTreeSet<TableName> {
+    statement
+        .tables
+        .iter()
+        .filter(|used| matches!(used.access, Access::Read | Access::Write))
+        .filter(|used| catalog.table(&used.table).is_none())
+        .map(|used| used.table.clone())
+        .collect()
 }
 
 /// How many tokens `EXPLAIN [USING format]` takes at the beginning; 0 if it is not there.

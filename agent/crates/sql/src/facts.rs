@@ -1,5 +1,7 @@
 //! What is known of a statement, as plain data.
 
+use std::collections::BTreeSet;
+
 use model::{ColumnName, Ident, SqlText, TableName};
 
 use crate::{Class, Elsewhere};
@@ -10,11 +12,17 @@ pub struct Facts {
     text: SqlText,
     verb: String,
     reading: Result<Statement, Opaque>,
+    wants: BTreeSet<TableName>,
 }
 
 impl Facts {
-    pub(crate) fn new(text: SqlText, verb: String, reading: Result<Statement, Opaque>) -> Self {
-        Self { text, verb, reading }
+    pub(crate) fn new(
+        text: SqlText,
+        verb: String,
+        reading: Result<Statement, Opaque>,
+        wants: BTreeSet<TableName>,
+    ) -> Self {
+        Self { text, verb, reading, wants }
     }
 
     /// The text these facts are about.
@@ -28,6 +36,13 @@ impl Facts {
     #[must_use]
     pub fn verb(&self) -> &str {
         &self.verb
+    }
+
+    /// What the catalog had no entry for, and would tell more: whoever can ask Snowflake asks for these, and analyzes
+    /// again. That may want more, because views show other tables. Some may not exist.
+    #[must_use]
+    pub fn wants(&self) -> &BTreeSet<TableName> {
+        &self.wants
     }
 
     /// The statement.

@@ -5,6 +5,7 @@
 //! Never: I/O, clocks, a verdict, or fewer tables than the statement can reach without saying so.
 
 mod analyze;
+mod catalog;
 mod class;
 mod depth;
 mod elsewhere;
@@ -21,6 +22,7 @@ mod statement;
 mod tests;
 
 pub use analyze::analyze;
+pub use catalog::{Catalog, Routine, Table, View};
 pub use class::{Class, Group};
 pub use elsewhere::Elsewhere;
 pub use facts::{

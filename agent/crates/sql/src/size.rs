@@ -10,7 +10,8 @@ impl Facts {
     /// Their size in bytes, the text's included. What the allocator adds is not counted.
     #[must_use]
     pub fn size(&self) -> usize {
-        size_of::<Self>() + self.text().as_str().len() + self.statement().map_or(0, of_statement)
+        let wants: usize = self.wants().iter().map(table).sum();
+        size_of::<Self>() + self.text().as_str().len() + wants + self.statement().map_or(0, of_statement)
     }
 }
 
@@ -60,11 +61,13 @@ fn ident(ident: &Ident) -> usize {
 mod tests {
     use model::SqlText;
 
-    use crate::{SessionNames, analyze};
+    use crate::{Catalog, SessionNames, analyze};
 
     #[test]
     fn facts_grow_with_the_names_they_repeat_and_not_with_the_text_alone() {
-        let size = |text: &str| analyze(&SqlText::new(text).unwrap(), &SessionNames::default()).size();
+        let size = |text: &str| {
+            analyze(&SqlText::new(text).unwrap(), &SessionNames::default(), &Catalog::default()).size()
+        };
         let columns: Vec<String> = (0..500).map(|n| format!("c{n}")).collect();
         let (name, columns) = ("n".repeat(200), columns.join(", "));
         let text = format!("select {columns} from {name}");

@@ -2,9 +2,9 @@
 
 use std::fmt::Write as _;
 
-use model::{Ident, SqlText};
+use model::{Ident, SqlText, TableName};
 
-use crate::{Container, Outputs, SessionNames, Sources, analyze};
+use crate::{Catalog, Container, Outputs, SessionNames, Sources, Table, analyze};
 
 mod outputs;
 mod refused;
@@ -21,7 +21,7 @@ pub(super) fn session() -> SessionNames {
 
 /// Facts as one line: action, then each table and container with its access, then what is reached beside them.
 pub(super) fn facts_in(sql: &str, session: &SessionNames) -> String {
-    let facts = analyze(&SqlText::new(sql).unwrap(), session);
+    let facts = analyze(&SqlText::new(sql).unwrap(), session, &Catalog::default());
     let statement = match facts.statement() {
         Ok(statement) => statement,
         Err(opaque) => return format!("opaque: {opaque}"),
@@ -59,7 +59,7 @@ pub(super) fn facts(sql: &str) -> String {
 
 /// Outputs as one line.
 pub(super) fn outputs(sql: &str) -> String {
-    let facts = analyze(&SqlText::new(sql).unwrap(), &session());
+    let facts = analyze(&SqlText::new(sql).unwrap(), &session(), &Catalog::default());
     match &facts.statement().unwrap_or_else(|o| panic!("{sql}: {o}")).outputs {
         Outputs::Unknown(_) => "unknown".to_owned(),
         Outputs::Known(outputs) => {
@@ -266,4 +266,32 @@ fn the_account_the_session_and_code() {
         ("call p(1)", "CALL calls:p"),
         ("execute task x", "EXECUTE"),
     ]);
+}
+
+#[test]
+fn what_the_catalog_lacks_is_wanted() {
+    let wants = |sql: &str, catalog: &Catalog| {
+        let facts = analyze(&SqlText::new(sql).unwrap(), &session(), catalog);
+        facts.wants().iter().map(ToString::to_string).collect::<Vec<_>>().join(" ").replace(T, "#T")
+    };
+    let mut catalog = Catalog::default();
+    for (sql, expected) in [
+        ("select * from t, d.s.u", "#T D.S.U"),
+        ("insert into t select * from d.s.u", "#T D.S.U"),
+        ("select 1", ""),
+        ("drop table t", ""),
+        ("with t as (select 1 a) select * from t", ""),
+        ("selec", ""),
+    ] {
+        assert_eq!(wants(sql, &catalog), expected, "{sql}");
+    }
+    let name = TableName {
+        database: Some(Ident::unquoted("analytics")),
+        schema: Some(Ident::unquoted("public")),
+        name: Ident::unquoted("t"),
+    };
+    catalog.insert_table(name.clone(), Table::with_columns([Ident::unquoted("a")]).into());
+    assert_eq!(wants("select * from t, d.s.u", &catalog), "D.S.U");
+    catalog.remove_table(&name);
+    assert_eq!(wants("select * from t", &catalog), "#T");
 }

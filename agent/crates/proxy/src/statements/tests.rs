@@ -22,7 +22,11 @@ fn session() -> Session {
 }
 
 async fn open(record: &Record, session: &Session, query: u128) -> Open {
-    let facts = sql::analyze(&model::SqlText::new("select 1").unwrap(), &sql::SessionNames::default());
+    let facts = sql::analyze(
+        &model::SqlText::new("select 1").unwrap(),
+        &sql::SessionNames::default(),
+        &sql::Catalog::default(),
+    );
     let hold = Hold { renaming: Renaming::of(&facts, session), _turn: session.share().await };
     Open { receipt: record.receipt(query).await, hold: Some(hold) }
 }

@@ -147,7 +147,11 @@ fn odd_characters_in_strings_and_comments_are_fine() {
 
 #[test]
 fn a_verb_is_known_of_what_is_opaque() {
-    let verb = |sql: &str| crate::analyze(&model::SqlText::new(sql).unwrap(), &session()).verb().to_owned();
+    let verb = |sql: &str| {
+        crate::analyze(&model::SqlText::new(sql).unwrap(), &session(), &crate::Catalog::default())
+            .verb()
+            .to_owned()
+    };
     assert_eq!(verb("create or replace task x as select"), "CREATE TASK");
     assert_eq!(verb("frobnicate"), "FROBNICATE");
     assert_eq!(verb(&"x".repeat(200)), "");

@@ -189,7 +189,7 @@ fn any_cut_of_a_statement_gives_an_answer() {
     for end in (0..=sql.len()).filter(|end| sql.is_char_boundary(*end)) {
         for start in [0, end / 2] {
             let part = sql.get(start..end).unwrap();
-            let _facts = analyze(&SqlText::new(part).unwrap(), &session());
+            let _facts = analyze(&SqlText::new(part).unwrap(), &session(), &crate::Catalog::default());
         }
     }
 }
