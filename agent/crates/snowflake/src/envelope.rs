@@ -58,7 +58,7 @@ pub(crate) enum Place {
     /// The value of `rowset`.
     Json(Range<usize>),
     /// The value of `rowset`, of which only the number of its rows was kept. It stays as it came.
-    Counted(u64),
+    Counted { rows: u64, at: Range<usize> },
     /// The value of `rowsetBase64`.
     Arrow(Range<usize>),
 }
@@ -75,6 +75,11 @@ impl Envelope {
         Self { body, layout }
     }
 
+    /// Whether rows that were counted lie at this place.
+    pub(crate) fn has_rows_at(&self, place: &Range<usize>) -> bool {
+        matches!(&self.layout.rows, Place::Counted { at, .. } if at == place)
+    }
+
     /// Puts rows in the place of those that came with this reply. A column that became nullable is described so.
     ///
     /// # Errors
@@ -88,8 +93,8 @@ impl Envelope {
                 self.describe(&columns, &mut splice)?;
                 match (place, rows) {
                     (Place::Json(range), Rows::Json(rows)) => self.put_cells(range, rows, &mut splice)?,
-                    (Place::Counted(before), Rows::Counted(rows)) if *before == rows => {}
-                    (Place::Counted(_), Rows::Counted(_)) => return Err(EncodeError::Shape),
+                    (Place::Counted { rows: before, .. }, Rows::Counted(rows)) if *before == rows => {}
+                    (Place::Counted { .. }, Rows::Counted(_)) => return Err(EncodeError::Shape),
                     (Place::Arrow(range), Rows::ArrowIpc(stream)) => {
                         splice.replace(range.clone(), format!("\"{}\"", BASE64_STANDARD.encode(stream)));
                     }

@@ -1,9 +1,9 @@
 //! The answer to a statement, also where it comes later: to a query, and to a request for its result.
 
-use std::fmt;
+use std::{fmt, ops::Range};
 
 use http::{Method, Uri};
-use model::{ColumnMeta, ResultSet};
+use model::{ColumnMeta, ResultSet, Rows};
 use uuid::Uuid;
 
 use crate::{
@@ -108,11 +108,33 @@ impl QueryReply {
         body: Vec<u8>,
         are_kept: impl FnOnce(&[ColumnMeta]) -> bool,
     ) -> Result<Self, DecodeError> {
-        let body =
-            String::from_utf8(body).map_err(|e| JsonError::NotUtf8 { at: e.utf8_error().valid_up_to() })?;
-        let with_body = read(&body, are_kept)?;
+        let body = text(body)?;
+        let with_body = read(&body, false, are_kept)?;
         Ok(with_body(body))
     }
+
+    /// Reads a reply of a statement that went well, out of which `rows` rows were taken, so that an empty list lies
+    /// `at` the place of them.
+    pub(crate) fn decode_around(
+        body: Vec<u8>,
+        at: Range<usize>,
+        rows: u64,
+    ) -> Result<QuerySuccess, DecodeError> {
+        let body = text(body)?;
+        let with_body = read(&body, true, |_| false)?;
+        let Self::Success(mut success) = with_body(body) else { return Err(DecodeError::UnexpectedRows) };
+        match &mut success.result {
+            Some(result) if result.rows == Rows::Counted(0) && success.envelope.has_rows_at(&at) => {
+                result.rows = Rows::Counted(rows);
+            }
+            _ => return Err(DecodeError::UnexpectedRows),
+        }
+        Ok(*success)
+    }
+}
+
+fn text(body: Vec<u8>) -> Result<String, JsonError> {
+    String::from_utf8(body).map_err(|e| JsonError::NotUtf8 { at: e.utf8_error().valid_up_to() })
 }
 
 fn wrong_id(key: &str) -> DecodeError {
@@ -130,11 +152,16 @@ fn id_in_path(url: &str) -> Result<Uuid, DecodeError> {
 /// A reply that lacks nothing but its body. It comes apart from the body because what is read borrows that.
 type WithBody = Box<dyn FnOnce(String) -> QueryReply>;
 
-fn read(body: &str, are_kept: impl FnOnce(&[ColumnMeta]) -> bool) -> Result<WithBody, DecodeError> {
+/// With `has_other_rows`, rows were taken out of the body.
+fn read(
+    body: &str,
+    has_other_rows: bool,
+    are_kept: impl FnOnce(&[ColumnMeta]) -> bool,
+) -> Result<WithBody, DecodeError> {
     let (reply, data) = Object::parse_with(body, "data")?;
     let succeeded = reply.flag("success")?.ok_or(DecodeError::Missing { key: "success" })?;
     let code = reply.text("code")?.unwrap_or_default();
-    let has_rows = data.as_ref().is_some_and(rows::has_any);
+    let has_rows = has_other_rows || data.as_ref().is_some_and(rows::has_any);
     let text = |key| data.as_ref().map_or(Ok(None), |data| data.text(key));
     let result_url = text("getResultUrl")?;
     // Python 5 goes by the URL and does not look at the code; the others go by the code.

@@ -5,10 +5,10 @@ use model::{ColumnMeta, ResultSet, Rows};
 use serde_json::value::RawValue;
 
 use crate::{
-    counted::CountedRows,
     envelope::{Column, Format, Layout, Place},
     error::DecodeError,
     json::Object,
+    row_scan::{RowScan, not_rows},
     splice::span,
 };
 
@@ -25,13 +25,7 @@ pub(crate) fn take(
             _ => Ok((None, Layout { columns: Vec::new(), rows: Place::Nowhere })),
         };
     };
-    let mut columns = Vec::with_capacity(described.len());
-    let mut layout = Vec::with_capacity(described.len());
-    for entry in described {
-        let (meta, column) = column(body, entry)?;
-        columns.push(meta);
-        layout.push(column);
-    }
+    let (columns, layout) = columns(body, &described)?;
     let (rows, place) = match find(body, data, are_kept(&columns))? {
         Some(found) => found,
         None if data.text("queryResultFormat")?.as_deref() == Some("arrow") => {
@@ -40,6 +34,21 @@ pub(crate) fn take(
         None => (Rows::Json(Vec::new()), Place::Empty(Format::Json)),
     };
     Ok((Some(ResultSet { columns, rows }), Layout { columns: layout, rows: place }))
+}
+
+/// The columns of a row type.
+pub(crate) fn columns(
+    body: &str,
+    described: &[&RawValue],
+) -> Result<(Vec<ColumnMeta>, Vec<Column>), DecodeError> {
+    let mut columns = Vec::with_capacity(described.len());
+    let mut layout = Vec::with_capacity(described.len());
+    for entry in described {
+        let (meta, column) = column(body, entry)?;
+        columns.push(meta);
+        layout.push(column);
+    }
+    Ok((columns, layout))
 }
 
 /// Whether `data` holds rows, or tells where more of them are.
@@ -68,7 +77,7 @@ fn find(body: &str, data: &Object<'_>, are_kept: bool) -> Result<Option<(Rows, P
         }
         (Some(rows), stream) if !is_empty(&rows) || stream.is_none() => {
             let place = match &rows {
-                Rows::Counted(rows) => Place::Counted(*rows),
+                Rows::Counted(rows) => Place::Counted { rows: *rows, at: place("rowset")? },
                 _ => Place::Json(place("rowset")?),
             };
             Ok(Some((rows, place)))
@@ -90,16 +99,14 @@ fn read(text: &str) -> Result<Rows, DecodeError> {
 
 /// How many rows the value of `rowset` has, after each was found to be one that [`read`] reads.
 fn count(text: &str) -> Result<Rows, DecodeError> {
-    serde_json::from_str(text).map(|CountedRows(rows)| Rows::Counted(rows)).map_err(|_| not_rows())
+    let mut scan = RowScan::new();
+    scan.take(text.strip_prefix('[').ok_or_else(not_rows)?.as_bytes())?;
+    if scan.is_done() { Ok(Rows::Counted(scan.rows())) } else { Err(not_rows()) }
 }
 
 /// The cells of one row.
 pub(crate) fn cells(row: &RawValue) -> Result<Vec<Option<String>>, DecodeError> {
     serde_json::from_str(row.get()).map_err(|_| not_rows())
-}
-
-fn not_rows() -> DecodeError {
-    DecodeError::wrong_type("rowset", "rows of cells that are texts or null")
 }
 
 fn is_empty(rows: &Rows) -> bool {
