@@ -391,7 +391,7 @@ fn what_is_refused_is_a_422_and_never_reaches_the_server() {
     let good = with("timeout", json!(60));
     let cases = [
         (post("", &body("DROP TABLE CUSTOMERS")), "(rule no-ddl"),
-        (post("", &body("SELECT 1; DROP TABLE CUSTOMERS")), "more than one statement"),
+        (post("", &body("SELECT 1; SELECT 2")), "several statements"),
         (post("", &with("parameters", json!({ "MULTI_STATEMENT_COUNT": "0" }))), "MULTI_STATEMENT_COUNT"),
         (post("", &with("parameters", json!({ "search_path": "X" }))), "SEARCH_PATH"),
         (post("", &with("sqlText", json!("DROP TABLE CUSTOMERS"))), "unknown key \"sqlText\""),

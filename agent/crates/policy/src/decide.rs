@@ -81,7 +81,17 @@ impl Policies {
     }
 
     fn judge_statement(&self, ask: &StatementAsk<'_>) -> Judged<Permitted> {
-        let statement = ask.facts.statement().map_err(|opaque| not_understood(ask.facts.verb(), opaque))?;
+        let statements = ask.facts.statements().map_err(|opaque| not_understood(ask.facts.verb(), opaque))?;
+        let objects: usize = statements.iter().map(|s| s.tables.len() + s.containers.len()).sum();
+        if objects > OBJECTS_MAX {
+            return Err(too_many_objects(objects));
+        }
+        let judged = statements.iter().map(|statement| self.judge_one_of(ask, statement));
+        let permitted = combine(judged)?;
+        if ask.facts.answers() > 1 { Err(several_statements()) } else { Ok(permitted) }
+    }
+
+    fn judge_one_of(&self, ask: &StatementAsk<'_>, statement: &Statement) -> Judged<Permitted> {
         readable(statement)?;
         let mut things = Things::new(&self.vocabulary, ask.account);
         let uid = things.principal(ask.principal);
@@ -240,17 +250,40 @@ fn decided<P>(verdict: Judged<Vec<RuleId>>, mode: Mode, permit: impl FnOnce(Verd
 
 /// What no rule can permit in this version.
 fn readable(statement: &Statement) -> Judged<()> {
-    let built_in = |rule, reason| Err(Refusal::Denial(Denial::built_in(rule, reason)));
-    if let Some(elsewhere) = statement.elsewhere.first() {
-        return built_in(built_in::READS_ELSEWHERE, shown(&elsewhere.to_string()));
+    let Some(elsewhere) = statement.elsewhere.first() else { return Ok(()) };
+    Err(Refusal::Denial(Denial::built_in(built_in::READS_ELSEWHERE, shown(&elsewhere.to_string()))))
+}
+
+fn too_many_objects(objects: usize) -> Refusal {
+    let reason = format!("it names {objects} objects, more than the {OBJECTS_MAX} that are judged at once");
+    Refusal::Denial(Denial::built_in(built_in::TOO_MANY_OBJECTS, reason))
+}
+
+fn several_statements() -> Refusal {
+    let reason =
+        "it holds several statements, whose results this version does not follow; send them one by one";
+    Refusal::Denial(Denial::built_in(built_in::SEVERAL_STATEMENTS, reason.to_owned()))
+}
+
+/// All statements of a text must be permitted. What refuses outright weighs more than what can be lifted.
+fn combine(judged: impl Iterator<Item = Judged<Permitted>>) -> Judged<Permitted> {
+    let mut rules = BTreeSet::new();
+    let mut plans = Vec::new();
+    let mut holds = Vec::new();
+    for statement in judged {
+        match statement {
+            Ok(permitted) => {
+                rules.extend(permitted.rules);
+                plans.push(permitted.plan);
+            }
+            Err(Refusal::Hold(hold)) => holds.push(hold),
+            Err(denial) => return Err(denial),
+        }
     }
-    let objects = statement.tables.len() + statement.containers.len();
-    if objects > OBJECTS_MAX {
-        let reason =
-            format!("it names {objects} objects, more than the {OBJECTS_MAX} that are judged at once");
-        return built_in(built_in::TOO_MANY_OBJECTS, reason);
+    match Hold::all(holds) {
+        Some(hold) => Err(Refusal::Hold(hold)),
+        None => Ok(Permitted { rules: rules.into_iter().collect(), plan: Plan::all(plans) }),
     }
-    Ok(())
 }
 
 fn not_understood(verb: &str, opaque: &Opaque) -> Refusal {

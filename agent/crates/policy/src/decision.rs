@@ -12,6 +12,8 @@ pub(crate) mod built_in {
     pub(crate) const DEFAULT_DENY: &str = "default-deny";
     /// The statement was not understood.
     pub(crate) const NOT_UNDERSTOOD: &str = "not-understood";
+    /// It holds several statements, whose results are not followed.
+    pub(crate) const SEVERAL_STATEMENTS: &str = "several-statements";
     /// It reaches data that its text does not name.
     pub(crate) const READS_ELSEWHERE: &str = "reads-elsewhere";
     /// It names an object in part, and the session does not name the rest.
@@ -28,6 +30,7 @@ pub(crate) mod built_in {
 pub(crate) const BUILT_IN_RULES: &[&str] = &[
     built_in::DEFAULT_DENY,
     built_in::NOT_UNDERSTOOD,
+    built_in::SEVERAL_STATEMENTS,
     built_in::READS_ELSEWHERE,
     built_in::UNKNOWN_NAME,
     built_in::COPIES_MASKED,

@@ -48,6 +48,24 @@ enum Known {
 }
 
 impl Plan {
+    /// What is owed for a result when nobody can say which of these statements it is of.
+    pub(crate) fn all(plans: Vec<Self>) -> Self {
+        let mut plans = plans.into_iter();
+        let first = plans.next().unwrap_or_default();
+        plans.fold(first, |mut all, plan| {
+            let shows = all.outputs.is_some() || plan.outputs.is_some();
+            all.outputs = shows.then_some(Outputs::Unknown("it holds several statements"));
+            all.guards.extend(plan.guards);
+            for tagged in plan.everywhere {
+                if !all.everywhere.iter().any(|known| Arc::ptr_eq(known, &tagged)) {
+                    all.everywhere.push(tagged);
+                }
+            }
+            all.reads_more |= plan.reads_more;
+            all
+        })
+    }
+
     /// Whether any column of a result could be masked.
     pub(crate) fn may_mask(&self) -> bool {
         self.outputs.is_some()

@@ -76,6 +76,7 @@ pub(super) fn session() -> SessionNames {
         schema: Some(Ident::unquoted("PUBLIC")),
         fold_quoted: false,
         number: None,
+        ..SessionNames::default()
     }
 }
 

@@ -164,7 +164,8 @@ impl Errand<'_> {
         let analyze = |names: &SessionNames| {
             let (database, schema) = (names.database.clone(), names.schema.clone());
             let (fold_quoted, number) = (session.fold_quoted, session.number);
-            let scope = sql::SessionNames { database, schema, fold_quoted, number };
+            let scope =
+                sql::SessionNames { database, schema, fold_quoted, number, ..sql::SessionNames::default() };
             self.corridor.seen.analyze(text, scope)
         };
         let mut turn = self.wait(session.share()).await;

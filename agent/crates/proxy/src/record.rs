@@ -56,19 +56,20 @@ pub(crate) fn refused(mode: Mode, decision: Decision, rules: &[RuleId], reason: 
     Verdict { decision, rules: names(rules), reason: Some(reason), mode, would_refuse: None }
 }
 
-/// The tables of a statement; none when it was not understood.
+/// The tables of a text; none when it was not understood.
 pub(crate) fn tables(facts: &sql::Facts) -> Vec<TableUse> {
-    let tables = facts.statement().map(|statement| statement.tables.as_slice()).unwrap_or_default();
-    tables
+    let statements = facts.statements().unwrap_or_default();
+    statements
         .iter()
+        .flat_map(|statement| &statement.tables)
         .map(|used| TableUse { table: used.table.to_string(), access: used.access.as_str().to_owned() })
         .collect()
 }
 
-/// The class of a statement, by its action's name; of what was not understood, the words it begins with.
+/// The classes of a text's statements, by their actions' names; of what was not understood, the words it begins with.
 pub(crate) fn class(facts: &sql::Facts) -> String {
-    match facts.statement() {
-        Ok(statement) => statement.class.action().to_owned(),
+    match facts.statements() {
+        Ok(statements) => statements.iter().map(|s| s.class.action()).collect::<Vec<_>>().join("; "),
         Err(_) => format!("opaque: {}", facts.verb()),
     }
 }

@@ -1,18 +1,25 @@
 //! What a statement may do to the names of its session.
 
 use snowflake::SessionNames;
-use sql::{Class, Group};
+use sql::{Class, Group, Statement};
 
 use crate::session::Session;
 
 /// Whether the session's names may be others after the statement. Nobody knows of what was not understood.
 pub(crate) fn may_rename(facts: &sql::Facts) -> bool {
-    facts.statement().map_or(true, |statement| match statement.class {
+    let renames = |statement: &Statement| match statement.class {
         Class::Use => true,
         // A new database or schema becomes the session's own; one that is dropped is no more.
         Class::Create | Class::Alter | Class::Drop | Class::Undrop => !statement.containers.is_empty(),
         class => class.group() == Group::Execute,
-    })
+    };
+    facts.statements().map_or(true, |statements| statements.iter().any(renames))
+}
+
+/// Whether it may do something although it failed: it runs code, or holds several statements.
+fn may_fail_in_part(facts: &sql::Facts) -> bool {
+    let runs_code = |statement: &Statement| statement.class.group() == Group::Execute;
+    facts.answers() > 1 || facts.statements().is_ok_and(|statements| statements.iter().any(runs_code))
 }
 
 /// A statement under way. If it may change the session's names, they are not known until Snowflake says that it is over.
@@ -21,19 +28,19 @@ pub(crate) struct Renaming {
     /// What they were, if it may change them.
     before: Option<SessionNames>,
     /// Whether it may have changed them although it failed.
-    runs_code: bool,
+    may_fail_in_part: bool,
 }
 
 impl Renaming {
     pub(crate) fn of(facts: &sql::Facts, session: &Session) -> Self {
         // What was not understood is sent in observe mode alone, where only the words of the record depend on names: when
         // it fails, it is taken to have failed as a whole.
-        let runs_code = facts.statement().is_ok_and(|statement| statement.class.group() == Group::Execute);
+        let may_fail_in_part = may_fail_in_part(facts);
         let before = may_rename(facts).then(|| session.names());
         if before.is_some() {
             session.lose_names();
         }
-        Self { before, runs_code }
+        Self { before, may_fail_in_part }
     }
 
     pub(crate) fn succeeded(self, session: &Session, reported: SessionNames) {
@@ -44,7 +51,7 @@ impl Renaming {
     }
 
     pub(crate) fn failed(self, session: &Session) {
-        if let (Some(before), false) = (self.before, self.runs_code) {
+        if let (Some(before), false) = (self.before, self.may_fail_in_part) {
             session.follow(before);
         }
     }

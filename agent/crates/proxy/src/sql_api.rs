@@ -255,7 +255,7 @@ async fn read(
 
 fn analyze(seen: &Seen, text: &SqlText, names: &SessionNames, fold_quoted: bool) -> Arc<sql::Facts> {
     let (database, schema) = (names.database.clone(), names.schema.clone());
-    seen.analyze(text, sql::SessionNames { database, schema, fold_quoted, number: None })
+    seen.analyze(text, sql::SessionNames { database, schema, fold_quoted, ..sql::SessionNames::default() })
 }
 
 /// Whether quoted names fold is told at login, and here was none: the account or the user may have set it. A statement
@@ -271,7 +271,8 @@ fn under_either_setting(
     }
     let folded = analyze(seen, text, names, true);
     let objects = |facts: &sql::Facts| {
-        facts.statement().map(|statement| (statement.tables.clone(), statement.containers.clone())).ok()
+        let named = |s: &sql::Statement| (s.tables.clone(), s.containers.clone(), s.objects.clone());
+        facts.statements().map(|statements| statements.iter().map(named).collect::<Vec<_>>()).ok()
     };
     if objects(&facts) == objects(&folded) { Ok(facts) } else { Err(Refusal::QuotedNames) }
 }
@@ -319,7 +320,7 @@ mod tests {
         let read = |text: &str| under_either_setting(&Seen::default(), &SqlText::new(text).unwrap(), &names);
         for text in ["select city as \"city\" from t", "select \"X\" from \"A\".\"S\".\"T\"", "select 'a\"b'"]
         {
-            assert!(read(text).is_ok_and(|facts| facts.statement().is_ok()), "{text}");
+            assert!(read(text).is_ok_and(|facts| facts.statements().is_ok()), "{text}");
         }
         for text in ["select x from \"t\"", "select x from a.\"s\".t", "select * from t, \"Customers\""] {
             assert!(matches!(read(text), Err(Refusal::QuotedNames)), "{text}");

@@ -25,7 +25,7 @@ pub(crate) fn clearance_in(text: &str, mode: Mode) -> StandingClearance {
         database: Some(Ident::exact("DB")),
         schema: Some(Ident::exact("S")),
         fold_quoted: false,
-        number: None,
+        ..sql::SessionNames::default()
     };
     let asked = StatementAsk {
         principal: &testing::observed(&serde_json::json!({})),

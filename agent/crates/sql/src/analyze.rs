@@ -1,6 +1,6 @@
 //! The door: any text in, facts out. Total, and bounded in length, depth and number of statements.
 
-use std::collections::BTreeSet;
+use std::{borrow::Cow, collections::BTreeSet};
 
 use model::{SqlText, TableName};
 use sqlparser::{
@@ -11,9 +11,9 @@ use sqlparser::{
 };
 
 use crate::{
-    Access, Catalog, Class, Facts, Opaque, Outputs, SessionNames, Statement, depth,
+    Access, Catalog, Class, Facts, Opaque, Outputs, SessionNames, Statement, depth, follow,
     lex::{self, Lexed},
-    plain, statement,
+    literal, plain, statement,
 };
 
 /// How far the parser may recurse: a few of its functions for each level of nesting that the depth check lets through.
@@ -25,18 +25,40 @@ const PARSER_RECURSION_MAX: usize = 4 * depth::NESTING_MAX;
 /// Never fails and never panics: what is not understood is [`Opaque`] and says why.
 #[must_use]
 pub fn analyze(text: &SqlText, session: &SessionNames, catalog: &Catalog) -> Facts {
-    match lex::lex(text.as_str()) {
-        Ok(lexed) => {
-            let verb = lex::verb(&lexed.significant());
-            let reading = read(text.as_str(), lexed, session);
-            let wants = reading.as_ref().map_or_else(|_| BTreeSet::new(), |found| wants(found, catalog));
-            Facts::new(text.clone(), verb, reading, wants)
+    let tokens = match lex::tokens(text.as_str()) {
+        Ok(tokens) => tokens,
+        Err(unreadable) => {
+            return Facts::new(
+                text.clone(),
+                String::new(),
+                Vec::new(),
+                Err(unreadable.into()),
+                BTreeSet::new(),
+            );
         }
-        Err(opaque) => Facts::new(text.clone(), String::new(), Err(opaque), BTreeSet::new()),
-    }
+    };
+    let verb = lex::verb(&tokens);
+    let literals = literal::find(text.as_str(), &tokens);
+    let reading = read_all(tokens, session);
+    let wants = reading.iter().flatten().flat_map(|statement| wants(statement, catalog)).collect();
+    Facts::new(text.clone(), verb, literals, reading, wants)
 }
 
-fn read(text: &str, lexed: Lexed, session: &SessionNames) -> Result<Statement, Opaque> {
+/// Each statement under the names that those before it leave.
+fn read_all(tokens: Vec<TokenWithSpan>, session: &SessionNames) -> Result<Vec<Statement>, Opaque> {
+    let mut names = Cow::Borrowed(session);
+    let mut statements = Vec::new();
+    for lexed in lex::split(tokens)? {
+        let change = follow::change(&lexed.significant(), &names);
+        statements.push(read(lexed, &names)?);
+        if let Some(changed) = change {
+            names = Cow::Owned(changed);
+        }
+    }
+    Ok(statements)
+}
+
+fn read(lexed: Lexed, session: &SessionNames) -> Result<Statement, Opaque> {
     let names_stage = lexed.names_stage;
     let (explain_words, plain) = {
         let tokens = lexed.significant();
@@ -46,11 +68,7 @@ fn read(text: &str, lexed: Lexed, session: &SessionNames) -> Result<Statement, O
         return explain(parse(lexed.after(explain_words), session, names_stage)?);
     }
     match plain {
-        Some(statement) => {
-            let statement = statement?;
-            refuse_hidden_end(text, statement.class)?;
-            Ok(statement)
-        }
+        Some(statement) => statement,
         None => parse(lexed.after(0), session, names_stage),
     }
 }
@@ -156,11 +174,4 @@ pub(crate) fn syntax_error(error: &ParserError) -> Opaque {
         Some((line.parse().ok()?, column.parse().ok()?))
     });
     place.map_or(Opaque::EndsEarly, |(line, column)| Opaque::Syntax { line, column })
-}
-
-/// A file location of `PUT` and `GET` may hold `//`, which our tokenizer takes for a comment: nothing may hide there.
-fn refuse_hidden_end(text: &str, class: Class) -> Result<(), Opaque> {
-    let moves_files = matches!(class, Class::Put | Class::Get | Class::List | Class::Remove);
-    let body = text.trim_end_matches(|c: char| c == ';' || c.is_whitespace());
-    if moves_files && body.contains([';', '\n']) { Err(Opaque::SeveralStatements) } else { Ok(()) }
 }

@@ -29,6 +29,8 @@ pub enum Class {
     Administer,
     /// `COPY INTO <location>`.
     CopyUnload,
+    /// `COPY FILES`, from one stage to another.
+    CopyFiles,
     Put,
     Get,
     List,
@@ -42,7 +44,12 @@ pub enum Class {
     Call,
     /// `EXECUTE TASK` and its like.
     Execute,
+    /// `EXECUTE IMMEDIATE` of a text that is known; what it runs is judged beside it.
     ExecuteImmediate,
+    /// A scripting block; what it runs is judged beside it.
+    Script,
+    /// Text is run that is computed: nobody can say what it does.
+    Dynamic,
 }
 
 /// A family of classes that rules permit together.
@@ -66,7 +73,7 @@ pub enum Group {
 
 impl Class {
     /// Every class, in the order of their declaration.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 33] = [
         Self::Select,
         Self::Show,
         Self::Describe,
@@ -86,6 +93,7 @@ impl Class {
         Self::Revoke,
         Self::Administer,
         Self::CopyUnload,
+        Self::CopyFiles,
         Self::Put,
         Self::Get,
         Self::List,
@@ -97,6 +105,8 @@ impl Class {
         Self::Call,
         Self::Execute,
         Self::ExecuteImmediate,
+        Self::Script,
+        Self::Dynamic,
     ];
 
     /// The name of the policy action: `SELECT`, `COPY_LOAD`, `ALTER_SESSION`, …
@@ -122,6 +132,7 @@ impl Class {
             Self::Revoke => "REVOKE",
             Self::Administer => "ADMINISTER",
             Self::CopyUnload => "COPY_UNLOAD",
+            Self::CopyFiles => "COPY_FILES",
             Self::Put => "PUT",
             Self::Get => "GET",
             Self::List => "LIST",
@@ -133,6 +144,8 @@ impl Class {
             Self::Call => "CALL",
             Self::Execute => "EXECUTE",
             Self::ExecuteImmediate => "EXECUTE_IMMEDIATE",
+            Self::Script => "SCRIPT",
+            Self::Dynamic => "DYNAMIC",
         }
     }
 
@@ -146,9 +159,13 @@ impl Class {
             }
             Self::Create | Self::Alter | Self::Drop | Self::Undrop | Self::Comment => Group::Ddl,
             Self::Grant | Self::Revoke | Self::Administer => Group::Admin,
-            Self::CopyUnload | Self::Put | Self::Get | Self::List | Self::Remove => Group::Unload,
+            Self::CopyUnload | Self::CopyFiles | Self::Put | Self::Get | Self::List | Self::Remove => {
+                Group::Unload
+            }
             Self::Use | Self::Set | Self::AlterSession | Self::Transaction => Group::Session,
-            Self::Call | Self::Execute | Self::ExecuteImmediate => Group::Execute,
+            Self::Call | Self::Execute | Self::ExecuteImmediate | Self::Script | Self::Dynamic => {
+                Group::Execute
+            }
         }
     }
 }

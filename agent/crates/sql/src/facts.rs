@@ -1,17 +1,18 @@
-//! What is known of a statement, as plain data.
+//! What is known of a text and its statements, as plain data.
 
 use std::collections::BTreeSet;
 
 use model::{ColumnName, Ident, SqlText, TableName};
 
-use crate::{Class, Elsewhere};
+use crate::{Class, Effect, Elsewhere, Literal, ObjectUse, Opaque};
 
 /// What [`crate::analyze`] found out about one text. It carries that text, so that what was read is what is judged.
 #[derive(Debug, Clone)]
 pub struct Facts {
     text: SqlText,
     verb: String,
-    reading: Result<Statement, Opaque>,
+    literals: Vec<Literal>,
+    reading: Result<Vec<Statement>, Opaque>,
     wants: BTreeSet<TableName>,
 }
 
@@ -19,10 +20,11 @@ impl Facts {
     pub(crate) fn new(
         text: SqlText,
         verb: String,
-        reading: Result<Statement, Opaque>,
+        literals: Vec<Literal>,
+        reading: Result<Vec<Statement>, Opaque>,
         wants: BTreeSet<TableName>,
     ) -> Self {
-        Self { text, verb, reading, wants }
+        Self { text, verb, literals, reading, wants }
     }
 
     /// The text these facts are about.
@@ -31,7 +33,7 @@ impl Facts {
         &self.text
     }
 
-    /// The words the statement begins with, upper case: `SELECT`, `CREATE TABLE`. Empty for a text without words.
+    /// The words the text begins with, upper case: `SELECT`, `CREATE TABLE`. Empty for a text without words.
     /// For people and the record; it is known for what is otherwise opaque, too.
     #[must_use]
     pub fn verb(&self) -> &str {
@@ -45,79 +47,48 @@ impl Facts {
         &self.wants
     }
 
-    /// The statement.
+    /// The literals of the text, in order. Empty when nobody can say where they end ([`Opaque::Ambiguous`]): then all of
+    /// the text may be one.
+    #[must_use]
+    pub fn literals(&self) -> &[Literal] {
+        &self.literals
+    }
+
+    /// The statements, at least one, in the order in which they run. What a block or an `EXECUTE IMMEDIATE` runs follows
+    /// it, marked [`Statement::is_inside`]. Each is to be judged, and all must be allowed.
     ///
     /// # Errors
-    /// Why nothing is known of it.
-    pub fn statement(&self) -> Result<&Statement, &Opaque> {
-        self.reading.as_ref()
+    /// Why nothing is known of the text.
+    pub fn statements(&self) -> Result<&[Statement], &Opaque> {
+        self.reading.as_deref()
+    }
+
+    /// How many statements Snowflake answers one by one: those that are not inside another one. 0 for what is opaque.
+    #[must_use]
+    pub fn answers(&self) -> usize {
+        self.statements().map_or(0, |all| all.iter().filter(|statement| !statement.is_inside).count())
     }
 }
 
-/// Why a text was not understood. The text completes "the statement was not understood: ".
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Opaque {
-    /// No statement in it.
-    #[error("it is empty")]
-    Empty,
-    /// More than one.
-    #[error("it holds more than one statement; send them one by one")]
-    SeveralStatements,
-    /// Deeper than is followed.
-    #[error(
-        "it is nested too deeply (beyond NESTING_MAX, DEPTH_MAX, OPEN_JOINS_MAX or DOUBLINGS_MAX); fewer parentheses or shorter \
-         chains of operators are needed"
-    )]
-    TooDeep,
-    /// Two readers could disagree about where a string or a comment ends.
-    #[error("{0}")]
-    Ambiguous(#[from] Unreadable),
-    /// A scripting block.
-    #[error("it is a scripting block; send its statements one by one")]
-    Script,
-    /// Not what the grammar knows.
-    #[error("near line {line}, column {column}")]
-    Syntax {
-        /// Line in the text, from 1.
-        line: u64,
-        /// Column in that line, from 1.
-        column: u64,
-    },
-    /// The grammar wants more.
-    #[error("it ends too early")]
-    EndsEarly,
-    /// Known to the grammar, and not read further by this version.
-    #[error("this form of {0} is not read by this version")]
-    Form(String),
-    /// A name with more parts than any object has.
-    #[error("it names an object in more than three parts")]
-    LongName,
+/// How much of a statement was understood.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Parse {
+    /// All of it.
+    Full,
+    /// Its kind, and every name in it that can be an object's; not which part each of them plays. It names too many
+    /// objects rather than too few.
+    Partial,
 }
 
-/// What makes a text readable in more than one way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Unreadable {
-    /// An unterminated string and its like.
-    #[error("a string, a quoted name or a comment does not end")]
-    Unterminated,
-    /// `#`, which only some readers take for a comment.
-    #[error("it holds a # comment; write -- instead")]
-    HashComment,
-    /// `/*` within a comment: readers differ in which `*/` ends it.
-    #[error("it holds a comment within a comment")]
-    NestedComment,
-    /// A character that ends a line only for some readers.
-    #[error("a line comment holds a character that may end the line")]
-    LineEnd,
-    /// White space that is not plain.
-    #[error("it holds white space that is neither space, tab nor line break")]
-    WhiteSpace,
-    /// `$tag$ … $tag$`, which Snowflake does not know.
-    #[error("it holds a tagged dollar quote; write $$ instead")]
-    DollarTag,
-    /// Backticks, `N'…'` and other quotes that Snowflake does not know.
-    #[error("it holds a kind of quote that is not Snowflake's")]
-    ForeignQuote,
+impl Parse {
+    /// The word used in output: `full`, `partial`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Partial => "partial",
+        }
+    }
 }
 
 /// One statement.
@@ -127,18 +98,28 @@ pub struct Statement {
     pub class: Class,
     /// What a person would call it: `SELECT`, `CREATE USER`, `DROP`.
     pub verb: String,
+    /// How much of it was understood.
+    pub parse: Parse,
+    /// Whether it runs within the statement before it that is not inside: a block, an `EXECUTE IMMEDIATE`.
+    pub is_inside: bool,
     /// Every table, view or table-like object it names, each access once.
     pub tables: Vec<TableUse>,
     /// Every schema and database it names as an object, and the schemas of named objects that are no tables.
     pub containers: Vec<ContainerUse>,
+    /// Every other object it names: stages, users, warehouses, policies, …
+    pub objects: Vec<ObjectUse>,
     /// Functions it calls that are not known to be Snowflake's own: each may run code that reads anything.
     pub functions: Vec<String>,
     /// Ways it reaches data that its text does not name.
     pub elsewhere: Vec<Elsewhere>,
     /// Whether it puts data that it reads, or a table it names, where it can be read under another name.
     pub moves_data: bool,
+    /// What it does beside reading and changing the objects it names.
+    pub effects: BTreeSet<Effect>,
     /// Where each column of its result comes from.
     pub outputs: Outputs,
+    /// The columns that decide which rows it shows or changes, without being shown.
+    pub decides_on: Sources,
 }
 
 impl Statement {
@@ -146,7 +127,13 @@ impl Statement {
     #[must_use]
     pub fn names_all_it_reads(&self) -> bool {
         let runs_code = self.class.group() == crate::Group::Execute;
-        self.functions.is_empty() && self.elsewhere.is_empty() && !runs_code
+        self.parse == Parse::Full && self.functions.is_empty() && self.elsewhere.is_empty() && !runs_code
+    }
+
+    /// Whether it runs text that is computed, so that nobody can say what it does.
+    #[must_use]
+    pub fn is_dynamic(&self) -> bool {
+        self.effects.contains(&Effect::Dynamic)
     }
 }
 
@@ -198,10 +185,14 @@ pub enum Access {
     Alter,
     /// It is removed, or brought back.
     Drop,
+    /// Somebody is given it, or loses it, or a right on it.
+    Grant,
+    /// It is run: a procedure, a function, a task.
+    Call,
 }
 
 impl Access {
-    /// The word used in records: `read`, `write`, `create`, `alter`, `drop`.
+    /// The word used in records: `read`, `write`, `create`, `alter`, `drop`, `grant`, `call`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -210,6 +201,8 @@ impl Access {
             Self::Create => "create",
             Self::Alter => "alter",
             Self::Drop => "drop",
+            Self::Grant => "grant",
+            Self::Call => "call",
         }
     }
 }

@@ -13,13 +13,44 @@ use crate::{Opaque, Unreadable, depth};
 
 /// The tokens of one statement.
 pub(crate) struct Lexed {
-    /// All up to the final semicolon. The parser needs the white space: the name of a stage ends there.
+    /// All but its semicolon. The parser needs the white space: the name of a stage ends there.
     tokens: Vec<TokenWithSpan>,
     /// Whether an `@` stands outside of strings and quoted names: a stage.
     pub(crate) names_stage: bool,
 }
 
+/// Most statements in one text.
+const STATEMENTS_MAX: usize = 1000;
+
 impl Lexed {
+    /// `None` where there is nothing but white space.
+    fn new(tokens: Vec<TokenWithSpan>) -> Result<Option<Self>, Opaque> {
+        let names_stage = tokens.iter().any(|t| names_stage(&t.token));
+        let lexed = Self { tokens, names_stage };
+        let significant = lexed.significant();
+        if significant.is_empty() {
+            return Ok(None);
+        }
+        if begins_script(&significant) || has_flow_operator(&significant) {
+            return Err(Opaque::Script);
+        }
+        depth::check(&significant)?;
+        if moves_files(&significant) {
+            lexed.refuse_hidden_end()?;
+        }
+        Ok(Some(lexed))
+    }
+
+    /// A file location of `PUT` and `GET` may hold `//`, which our tokenizer takes for a comment: nothing may hide there.
+    fn refuse_hidden_end(&self) -> Result<(), Unreadable> {
+        let hides = |token: &Token| match token {
+            Token::Whitespace(Whitespace::SingleLineComment { comment, .. }) => comment.contains(';'),
+            _ => false,
+        };
+        let is_hidden = self.tokens.iter().any(|t| hides(&t.token));
+        if is_hidden { Err(Unreadable::FileLocation) } else { Ok(()) }
+    }
+
     /// Those that are neither white space nor comment.
     pub(crate) fn significant(&self) -> Vec<&TokenWithSpan> {
         self.tokens.iter().filter(|t| !is_space(&t.token)).collect()
@@ -34,36 +65,39 @@ impl Lexed {
     }
 }
 
-/// Splits a text into the tokens of its one statement.
-pub(crate) fn lex(text: &str) -> Result<Lexed, Opaque> {
+/// The tokens of a text, if all readers find the same ones.
+pub(crate) fn tokens(text: &str) -> Result<Vec<TokenWithSpan>, Unreadable> {
     // Escapes are left as they are: their meaning does not matter here, and lengths stay comparable.
-    let mut tokens = Tokenizer::new(&SnowflakeDialect, text)
+    let tokens = Tokenizer::new(&SnowflakeDialect, text)
         .with_unescape(false)
         .tokenize_with_location()
         .map_err(|_| Unreadable::Unterminated)?;
     check_agreement(text, &tokens)?;
-    while tokens.last().is_some_and(|t| t.token == Token::SemiColon || is_space(&t.token)) {
-        tokens.pop();
+    Ok(tokens)
+}
+
+/// Splits tokens into those of each statement; there is at least one.
+pub(crate) fn split(tokens: Vec<TokenWithSpan>) -> Result<Vec<Lexed>, Opaque> {
+    let mut statements = Vec::new();
+    let mut current = Vec::new();
+    for token in tokens.into_iter().filter(|t| t.token != Token::EOF) {
+        if token.token == Token::SemiColon {
+            statements.extend(Lexed::new(std::mem::take(&mut current))?);
+        } else {
+            current.push(token);
+        }
+        if statements.len() > STATEMENTS_MAX {
+            return Err(Opaque::TooMany);
+        }
     }
-    let names_stage = tokens.iter().any(|t| names_stage(&t.token));
-    let lexed = Lexed { tokens, names_stage };
-    let significant = lexed.significant();
-    if significant.is_empty() {
-        return Err(Opaque::Empty);
-    }
-    if begins_script(&significant) {
-        return Err(Opaque::Script);
-    }
-    if significant.iter().any(|t| t.token == Token::SemiColon) || has_flow_operator(&significant) {
-        return Err(Opaque::SeveralStatements);
-    }
-    depth::check(&significant)?;
-    Ok(lexed)
+    statements.extend(Lexed::new(current)?);
+    if statements.is_empty() { Err(Opaque::Empty) } else { Ok(statements) }
 }
 
 /// The leading words, for people: two where the first alone says little.
-pub(crate) fn verb(tokens: &[&TokenWithSpan]) -> String {
-    let mut words = tokens.iter().map_while(|t| match &t.token {
+pub(crate) fn verb(tokens: &[TokenWithSpan]) -> String {
+    let significant = tokens.iter().filter(|t| !is_space(&t.token));
+    let mut words = significant.map_while(|t| match &t.token {
         Token::Word(Word { value, quote_style: None, .. }) => Some(value.to_uppercase()),
         _ => None,
     });
@@ -84,6 +118,11 @@ pub(crate) fn verb(tokens: &[&TokenWithSpan]) -> String {
 
 /// No keyword is longer; a longer word is somebody's data.
 const VERB_WORD_BYTES_MAX: usize = 24;
+
+fn moves_files(tokens: &[&TokenWithSpan]) -> bool {
+    matches!(tokens.first().map(|t| &t.token), Some(Token::Word(Word { value, quote_style: None, .. }))
+        if ["PUT", "GET", "LIST", "LS", "REMOVE", "RM"].iter().any(|verb| value.eq_ignore_ascii_case(verb)))
+}
 
 fn is_space(token: &Token) -> bool {
     matches!(token, Token::Whitespace(_) | Token::EOF)

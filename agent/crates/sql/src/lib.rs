@@ -7,13 +7,19 @@
 mod analyze;
 mod catalog;
 mod class;
+mod cursor;
 mod depth;
+mod effect;
 mod elsewhere;
 mod facts;
+mod follow;
 mod functions;
 mod lex;
 mod lineage;
+mod literal;
 mod names;
+mod object;
+mod opaque;
 mod plain;
 mod reach;
 mod size;
@@ -24,8 +30,12 @@ mod tests;
 pub use analyze::analyze;
 pub use catalog::{Catalog, Routine, Table, View};
 pub use class::{Class, Group};
+pub use effect::Effect;
 pub use elsewhere::Elsewhere;
 pub use facts::{
-    Access, Container, ContainerUse, Facts, Opaque, Output, Outputs, Sources, Statement, TableUse, Unreadable,
+    Access, Container, ContainerUse, Facts, Output, Outputs, Parse, Sources, Statement, TableUse,
 };
+pub use literal::Literal;
 pub use names::SessionNames;
+pub use object::{Level, ObjectKind, ObjectPath, ObjectUse};
+pub use opaque::{Opaque, Unreadable};

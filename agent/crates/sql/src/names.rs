@@ -1,13 +1,15 @@
 //! What a name means: case, quotes, and the parts a statement leaves out.
 //! Source: Snowflake documentation, "Identifier requirements" and "Object name resolution".
 
+use std::collections::BTreeMap;
+
 use model::{Ident, TableName};
 use sqlparser::ast::{self, ObjectName, ObjectNamePart};
 
 use crate::{Container, Elsewhere, Opaque};
 
 /// The schema that Snowflake looks in after the session's own, and the one that `db..t` means.
-const PUBLIC: &str = "PUBLIC";
+pub(crate) const PUBLIC: &str = "PUBLIC";
 
 /// What names are resolved against: the state of the session.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
@@ -20,6 +22,8 @@ pub struct SessionNames {
     pub fold_quoted: bool,
     /// Snowflake's number of the session, if it is known: a statement may end what runs in its own session.
     pub number: Option<u64>,
+    /// What session variables are known to hold. One that is not here may hold anything.
+    pub variables: BTreeMap<Ident, String>,
 }
 
 /// Why a name is no plain one.
@@ -33,13 +37,16 @@ pub(crate) enum Unnamed {
 impl SessionNames {
     /// One identifier as Snowflake stores it. The tokenizer leaves doubled quotes as they are.
     pub(crate) fn ident(&self, ident: &ast::Ident) -> Ident {
-        match ident.quote_style {
-            None => Ident::unquoted(&ident.value),
-            Some(_) => {
-                let text = ident.value.replace("\"\"", "\"");
-                if self.fold_quoted { Ident::unquoted(&text) } else { Ident::exact(text) }
-            }
+        self.stored(&ident.value, ident.quote_style.is_some())
+    }
+
+    /// An identifier's text as Snowflake stores it.
+    pub(crate) fn stored(&self, text: &str, is_quoted: bool) -> Ident {
+        if !is_quoted {
+            return Ident::unquoted(text);
         }
+        let text = text.replace("\"\"", "\"");
+        if self.fold_quoted { Ident::unquoted(&text) } else { Ident::exact(text) }
     }
 
     /// The parts of a name, each as Snowflake stores it; `None` for the part left out of `db..t`.

@@ -1,6 +1,8 @@
 //! Our own reader for administrative statements, which the parser knows in part only: their first words say what they
 //! are, and what follows cannot hold a query.
 
+use std::collections::BTreeSet;
+
 use sqlparser::{
     dialect::SnowflakeDialect,
     keywords::Keyword,
@@ -9,7 +11,8 @@ use sqlparser::{
 };
 
 use crate::{
-    Access, Class, Container, ContainerUse, Elsewhere, Opaque, Outputs, SessionNames, Statement, TableUse,
+    Access, Class, Container, ContainerUse, Elsewhere, Opaque, Outputs, Parse, SessionNames, Sources,
+    Statement, TableUse,
 };
 
 /// What belongs to the account, by the first words after `CREATE`, `ALTER` and `DROP`.
@@ -91,12 +94,17 @@ pub(crate) fn bare(class: Class, words: &[String], verb_words: usize) -> Stateme
     Statement {
         class,
         verb: words.iter().take(verb_words).map(String::as_str).collect::<Vec<_>>().join(" "),
+        parse: Parse::Full,
+        is_inside: false,
         tables: Vec::new(),
         containers: Vec::new(),
+        objects: Vec::new(),
         functions: Vec::new(),
         elsewhere: Vec::new(),
         moves_data: false,
+        effects: BTreeSet::new(),
         outputs: Outputs::Known(Vec::new()),
+        decides_on: Sources::Unknown,
     }
 }
 

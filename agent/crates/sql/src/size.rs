@@ -1,17 +1,22 @@
 //! How much memory facts take: whoever keeps them must know, because a short text may name few objects many times over.
 
-use std::mem::size_of;
+use std::mem::{size_of, size_of_val};
 
 use model::{ColumnName, Ident, TableName};
 
-use crate::{Container, Facts, Output, Outputs, Sources, Statement};
+use crate::{Container, Facts, ObjectUse, Output, Outputs, Sources, Statement};
 
 impl Facts {
     /// Their size in bytes, the text's included. What the allocator adds is not counted.
     #[must_use]
     pub fn size(&self) -> usize {
-        let wants: usize = self.wants().iter().map(table).sum();
-        size_of::<Self>() + self.text().as_str().len() + wants + self.statement().map_or(0, of_statement)
+        let statements = self.statements().unwrap_or_default();
+        size_of::<Self>()
+            + self.text().as_str().len()
+            + self.wants().iter().map(table).sum::<usize>()
+            + size_of_val(self.literals())
+            + size_of_val(statements)
+            + statements.iter().map(of_statement).sum::<usize>()
     }
 }
 
@@ -24,7 +29,13 @@ fn of_statement(statement: &Statement) -> usize {
         Outputs::Known(outputs) => outputs.iter().map(of_output).sum(),
         Outputs::Unknown(_) => 0,
     };
+    let objects = statement.objects.iter().map(|used| {
+        let name = &used.name;
+        size_of::<ObjectUse>() + part(name.database.as_ref()) + part(name.schema.as_ref()) + ident(&name.name)
+    });
     outputs
+        + of_sources(&statement.decides_on)
+        + objects.sum::<usize>()
         + statement.tables.iter().map(|used| table(&used.table)).sum::<usize>()
         + containers.sum::<usize>()
         + statement.functions.iter().map(|name| size_of::<String>() + name.len()).sum::<usize>()
@@ -33,12 +44,15 @@ fn of_statement(statement: &Statement) -> usize {
 }
 
 fn of_output(output: &Output) -> usize {
-    let sources = match &output.sources {
+    size_of::<Output>() + part(output.name.as_ref()) + of_sources(&output.sources)
+}
+
+fn of_sources(sources: &Sources) -> usize {
+    match sources {
         Sources::Column(columns) | Sources::Derived(columns) => columns.iter().map(column).sum(),
         Sources::Wildcard(tables) => tables.iter().map(table).sum(),
         Sources::Nothing | Sources::Unknown => 0,
-    };
-    size_of::<Output>() + part(output.name.as_ref()) + sources
+    }
 }
 
 fn column(column: &ColumnName) -> usize {

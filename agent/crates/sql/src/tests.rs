@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use model::{Ident, SqlText, TableName};
 
-use crate::{Catalog, Container, Outputs, SessionNames, Sources, Table, analyze};
+use crate::{Catalog, Container, Outputs, SessionNames, Sources, Statement, Table, analyze};
 
 mod outputs;
 mod refused;
@@ -16,16 +16,20 @@ pub(super) fn session() -> SessionNames {
         schema: Some(Ident::unquoted("PUBLIC")),
         fold_quoted: false,
         number: Some(7),
+        ..SessionNames::default()
     }
 }
 
 /// Facts as one line: action, then each table and container with its access, then what is reached beside them.
 pub(super) fn facts_in(sql: &str, session: &SessionNames) -> String {
     let facts = analyze(&SqlText::new(sql).unwrap(), session, &Catalog::default());
-    let statement = match facts.statement() {
-        Ok(statement) => statement,
-        Err(opaque) => return format!("opaque: {opaque}"),
-    };
+    match facts.statements() {
+        Ok(statements) => statements.iter().map(line).collect::<Vec<_>>().join("; "),
+        Err(opaque) => format!("opaque: {opaque}"),
+    }
+}
+
+fn line(statement: &Statement) -> String {
     let mut line = statement.class.action().to_owned();
     for table in &statement.tables {
         let fallback = if table.fallback { "?" } else { "" };
@@ -60,7 +64,8 @@ pub(super) fn facts(sql: &str) -> String {
 /// Outputs as one line.
 pub(super) fn outputs(sql: &str) -> String {
     let facts = analyze(&SqlText::new(sql).unwrap(), &session(), &Catalog::default());
-    match &facts.statement().unwrap_or_else(|o| panic!("{sql}: {o}")).outputs {
+    let statements = facts.statements().unwrap_or_else(|o| panic!("{sql}: {o}"));
+    match &statements.first().unwrap().outputs {
         Outputs::Unknown(_) => "unknown".to_owned(),
         Outputs::Known(outputs) => {
             let list = |names: Vec<String>| names.join("|").replace("ANALYTICS.PUBLIC.", "");
@@ -294,4 +299,24 @@ fn what_the_catalog_lacks_is_wanted() {
     assert_eq!(wants("select * from t, d.s.u", &catalog), "D.S.U");
     catalog.remove_table(&name);
     assert_eq!(wants("select * from t", &catalog), "#T");
+}
+
+#[test]
+fn several_statements_are_read_one_by_one_under_the_names_that_those_before_leave() {
+    check(&[
+        ("select 1; drop table t;", "SELECT; DROP drop:#T"),
+        (";; show tables;\n; -- x\n drop table t", "SHOW; DROP drop:#T"),
+        ("use schema s; select * from t", "USE; SELECT read:ANALYTICS.S.T read?:#T"),
+        ("use d.s; insert into t values (1)", "USE; INSERT write:D.S.T"),
+        ("use database d; select * from t", "USE; SELECT read:D.PUBLIC.T"),
+        ("use d; select * from t", "USE; SELECT read:D.PUBLIC.T"),
+        (
+            "create schema s; select * from s.t; create table t (a int)",
+            "CREATE create:ANALYTICS.S; SELECT read:ANALYTICS.S.T; CREATE create:ANALYTICS.S.T",
+        ),
+        ("create schema if not exists s; drop table t", "CREATE create:ANALYTICS.S; DROP drop:?.?.T"),
+        ("call p(); drop table t", "CALL calls:p; DROP drop:?.?.T"),
+        ("drop database d; drop table t", "DROP drop:D; DROP drop:?.?.T"),
+        ("use role r; begin; drop table t; commit", "USE; TRANSACTION; DROP drop:#T; TRANSACTION"),
+    ]);
 }

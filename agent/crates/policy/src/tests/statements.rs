@@ -186,7 +186,8 @@ fn what_is_not_understood_or_leads_elsewhere_is_refused_whatever_the_rules() {
     let all = policies(ALLOW_ALL);
     for (sql, rule, reason) in [
         ("frobnicate", "not-understood", "FROBNICATE was not understood: near line 1, column 1"),
-        ("select 1; select 2", "not-understood", "it was not understood: it holds more than one statement"),
+        ("select 1; select 2", "several-statements", "it holds several statements"),
+        ("select 1; frobnicate", "not-understood", "SELECT was not understood: near line 1"),
         (
             "execute immediate 'drop table t'",
             "reads-elsewhere",

@@ -1,0 +1,100 @@
+//! Where the literals of a text are: what fingerprints leave out, and what a record may have to hide.
+
+use std::ops::Range;
+
+use sqlparser::tokenizer::{Location, Token, TokenWithSpan};
+
+/// A literal of a text: a string, a number, a `$$ … $$`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Literal {
+    start: u32,
+    end: u32,
+    /// Whether it is, or may be, a password, key or token.
+    pub is_secret: bool,
+}
+
+impl Literal {
+    /// `None` for a place beyond what a text can have.
+    pub(crate) fn new(range: Range<usize>, is_secret: bool) -> Option<Self> {
+        Some(Self { start: u32::try_from(range.start).ok()?, end: u32::try_from(range.end).ok()?, is_secret })
+    }
+
+    /// Its bytes in the text, quotes included.
+    #[must_use]
+    pub fn range(self) -> Range<usize> {
+        // A u32 fits where a text of a megabyte does.
+        self.start as usize..self.end as usize
+    }
+}
+
+/// The literals among the tokens of a text.
+pub(crate) fn find(text: &str, tokens: &[TokenWithSpan]) -> Vec<Literal> {
+    let mut place = Place { text, byte: 0, at: Location::new(1, 1) };
+    let mut literals = Vec::new();
+    for token in tokens.iter().filter(|t| is_literal(&t.token)) {
+        let start = place.go_to(token.span.start);
+        let end = place.go_to(token.span.end);
+        literals.extend(Literal::new(start..end, false));
+    }
+    literals
+}
+
+fn is_literal(token: &Token) -> bool {
+    matches!(
+        token,
+        Token::Number(..)
+            | Token::SingleQuotedString(_)
+            | Token::DollarQuotedString(_)
+            | Token::HexStringLiteral(_)
+    )
+}
+
+/// A place in a text that only goes forward. The tokenizer counts lines and characters; we want bytes.
+struct Place<'t> {
+    text: &'t str,
+    byte: usize,
+    at: Location,
+}
+
+impl Place<'_> {
+    fn go_to(&mut self, to: Location) -> usize {
+        let rest = self.text.get(self.byte..).unwrap_or_default();
+        for c in rest.chars() {
+            if self.at >= to {
+                break;
+            }
+            self.byte += c.len_utf8();
+            if c == '\n' {
+                self.at = Location::new(self.at.line + 1, 1);
+            } else {
+                self.at.column += 1;
+            }
+        }
+        self.byte
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::SqlText;
+
+    use crate::{SessionNames, analyze};
+
+    #[test]
+    fn literals_are_found_by_their_bytes() {
+        for (sql, expected) in [
+            (
+                "select 'a''b', 1.5 from \"t\" where x = $$é\n$$ -- 'no'\n and \ny = 'ü' and z = x'0a'",
+                vec!["'a''b'", "1.5", "$$é\n$$", "'ü'", "x'0a'"],
+            ),
+            ("select 1; frobnicate '2'", vec!["1", "'2'"]),
+            ("select 'unterminated", vec![]),
+        ] {
+            let facts =
+                analyze(&SqlText::new(sql).unwrap(), &SessionNames::default(), &crate::Catalog::default());
+            let found: Vec<&str> =
+                facts.literals().iter().map(|literal| sql.get(literal.range()).unwrap()).collect();
+            assert_eq!(found, expected, "{sql}");
+        }
+    }
+}
