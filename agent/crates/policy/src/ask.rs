@@ -1,5 +1,7 @@
 //! What can be asked.
 
+use std::sync::Arc;
+
 use identity::Principal;
 use model::{AccountName, HostName, Mode, QueryId};
 use sql::Facts;
@@ -15,8 +17,9 @@ pub struct StatementAsk<'a> {
     pub user: &'a str,
     /// Snowflake role of the session, if known.
     pub role: Option<&'a str>,
-    /// What is known of the statement; it carries the text.
-    pub facts: &'a Facts,
+    /// What is known of the statement; it carries the text. An answer is kept for these very facts, so whoever keeps
+    /// facts and asks with them again is answered sooner.
+    pub facts: &'a Arc<Facts>,
     /// The id that permit, receipt and clearance share.
     pub query_id: QueryId,
     /// What is done with the answer.

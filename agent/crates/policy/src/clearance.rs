@@ -35,8 +35,8 @@ pub enum ClearError {
 }
 
 impl Clearance {
-    pub(crate) fn new(query_id: QueryId, plan: Plan, mode: Mode) -> Self {
-        Self { query_id, plan: Arc::new(plan), mode }
+    pub(crate) fn new(query_id: QueryId, plan: Arc<Plan>, mode: Mode) -> Self {
+        Self { query_id, plan, mode }
     }
 
     /// Trades it for one that stays good for every further reading of the same result.

@@ -1,10 +1,13 @@
 //! Policy files to something that can be asked, or everything that is wrong with them.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, OnceLock},
+};
 
 use cedar_policy::{
-    ActionConstraint, Authorizer, Effect, Policy, PolicyId, PolicySet, Schema, ValidationMode, Validator,
-    ffi::DetailedError,
+    ActionConstraint, Authorizer, Effect, EntityUid, Policy, PolicyId, PolicySet, Schema, ValidationMode,
+    Validator, ffi::DetailedError,
 };
 use identity::Assurance;
 
@@ -12,6 +15,7 @@ use crate::{
     Classification, Place, PolicyError, Problem,
     decision::BUILT_IN_RULES,
     entities::{ACTION_UNMASK, Vocabulary},
+    kept::Kept,
 };
 
 const SCHEMA: &str = include_str!("schema.cedarschema");
@@ -38,7 +42,8 @@ pub struct Policies {
     pub(crate) rules: BTreeMap<String, Rule>,
     /// Whether any rule could permit `unmask`: if none could, nobody needs to ask.
     pub(crate) may_unmask: bool,
-    by_assurance: [Sets; 3],
+    by_assurance: [Slices; 3],
+    pub(crate) kept: Kept,
 }
 
 /// What is known of a rule beside what it says.
@@ -54,9 +59,13 @@ pub(crate) struct Rule {
     policy: Policy,
 }
 
-/// The rules that count for one assurance.
+/// For each action the rules that could speak of it to principals of one assurance, put together when it is first asked.
+type Slices = HashMap<EntityUid, OnceLock<Slice>>;
+
+/// The rules that count for one assurance and could speak of one action. A rule whose head names other actions is false
+/// without being looked at further, so leaving it out changes no answer.
 #[derive(Debug)]
-pub(crate) struct Sets {
+pub(crate) struct Slice {
     pub(crate) all: PolicySet,
     /// Without the forbids that can be lifted; `None` if there are none.
     pub(crate) lifted: Option<PolicySet>,
@@ -77,7 +86,7 @@ impl Policies {
     /// Everything that is wrong with the files, by file, line and column.
     pub fn compile(files: &[PolicyFile], classification: Classification) -> Result<Self, PolicyError> {
         let schema = own_schema().map_err(|problem| PolicyError::new(vec![problem]))?;
-        let vocabulary = Vocabulary::new().map_err(|problem| PolicyError::new(vec![problem]))?;
+        let vocabulary = Vocabulary::new(&schema).map_err(|problem| PolicyError::new(vec![problem]))?;
         let mut rules = BTreeMap::new();
         let mut problems = Vec::new();
         for (index, file) in files.iter().enumerate() {
@@ -88,10 +97,11 @@ impl Policies {
         if !problems.is_empty() {
             return Err(PolicyError::new(problems));
         }
-        let sets = |assurance| Sets::new(&rules, assurance);
+        let slices = || vocabulary.actions().map(|action| (action.clone(), OnceLock::new())).collect();
         Ok(Self {
             authorizer: Authorizer::new(),
-            by_assurance: [sets(Assurance::None), sets(Assurance::Observed), sets(Assurance::Verified)],
+            by_assurance: [slices(), slices(), slices()],
+            kept: Kept::default(),
             may_unmask: rules.values().any(|rule| may_unmask(&rule.policy)),
             classification: Arc::new(classification),
             schema,
@@ -105,25 +115,43 @@ impl Policies {
         self.rules.keys().map(String::as_str)
     }
 
-    /// The rules that count for a principal of this assurance.
-    pub(crate) fn sets(&self, assurance: Assurance) -> &Sets {
+    /// The rules that count when a principal of this assurance asks for this action, one of the vocabulary's.
+    pub(crate) fn slice(&self, assurance: Assurance, action: &EntityUid) -> Option<&Slice> {
         let [none, observed, verified] = &self.by_assurance;
-        match assurance {
+        let slices = match assurance {
             Assurance::None => none,
             Assurance::Observed => observed,
             Assurance::Verified => verified,
-        }
+        };
+        let slice = slices.get(action)?;
+        Some(
+            slice.get_or_init(|| {
+                Slice::new(&self.rules, assurance, action, self.vocabulary.groups_of(action))
+            }),
+        )
     }
 }
 
-impl Sets {
-    fn new(rules: &BTreeMap<String, Rule>, assurance: Assurance) -> Self {
+impl Slice {
+    fn new(
+        rules: &BTreeMap<String, Rule>,
+        assurance: Assurance,
+        action: &EntityUid,
+        groups: &[EntityUid],
+    ) -> Self {
+        let speaks_of = |rule: &&Rule| match rule.policy.action_constraint() {
+            ActionConstraint::Any => true,
+            ActionConstraint::Eq(named) => named == *action,
+            ActionConstraint::In(named) => {
+                named.iter().any(|named| named == action || groups.contains(named))
+            }
+        };
         let counts = |rule: &&Rule| rule.policy.effect() == Effect::Forbid || rule.needs <= assurance;
-        let all = set_of(rules.values().filter(counts).map(|rule| &rule.policy));
-        let has_holds = rules.values().any(|rule| rule.approve.is_some());
-        let stays = |rule: &&Rule| rule.approve.is_none();
-        let lifted =
-            has_holds.then(|| set_of(rules.values().filter(counts).filter(stays).map(|rule| &rule.policy)));
+        let found: Vec<&Rule> = rules.values().filter(counts).filter(speaks_of).collect();
+        let all = set_of(found.iter().map(|rule| &rule.policy));
+        let stays = |rule: &&&Rule| rule.approve.is_none();
+        let can_be_lifted = !found.iter().all(|rule| stays(&rule));
+        let lifted = can_be_lifted.then(|| set_of(found.iter().filter(stays).map(|rule| &rule.policy)));
         Self { all, lifted }
     }
 }

@@ -14,7 +14,9 @@ use crate::{
     decision::{Judged, Permitted, Refusal, Verdict, built_in},
     entities::{Things, container_id, table_id},
     judge::{Judge, Question, not_judged, shown},
+    kept::Asked,
     plan::{Guard, Plan},
+    who::Who,
 };
 
 /// Most objects of one statement that are judged.
@@ -23,15 +25,21 @@ const OBJECTS_MAX: usize = 500;
 impl Policies {
     /// May this statement be sent? In observe mode the answer is always a permit, and says what it would have been.
     pub fn statement(&self, ask: &StatementAsk<'_>) -> Decision<Permit> {
+        let judged = self.kept.judgement(Asked::new(ask), |asked| self.judge_statement(asked));
+        Self::decided_statement(ask, judged)
+    }
+
+    /// Makes a permit of a judgement, for this one ask: its id and its text are never another's.
+    pub(crate) fn decided_statement(ask: &StatementAsk<'_>, judged: Judged<Permitted>) -> Decision<Permit> {
         let permit = |verdict, plan| {
             let clearance = Clearance::new(ask.query_id, plan, ask.mode);
             Decision::Permit(Permit::new(ask.facts.text().clone(), ask.query_id, clearance, verdict))
         };
-        match (self.judge_statement(ask), ask.mode) {
+        match (judged, ask.mode) {
             (Ok(Permitted { rules, plan }), _) => permit(Verdict { rules, would_refuse: None }, plan),
             (Err(refusal), Mode::Observe) => {
                 let would_refuse = Some(refusal.into_denial());
-                permit(Verdict { rules: Vec::new(), would_refuse }, Plan::default())
+                permit(Verdict { rules: Arc::default(), would_refuse }, Arc::default())
             }
             (Err(refusal), Mode::Enforce) => refusal.into_decision(),
         }
@@ -73,32 +81,36 @@ impl Policies {
         context: Vec<(&'static str, RestrictedExpression)>,
         resource: impl FnOnce(&mut Things<'_>) -> EntityUid,
     ) -> Judged<Vec<RuleId>> {
+        let who = Who::new(principal);
         let mut things = Things::new(&self.vocabulary, account);
-        let uid = things.principal(principal);
+        let uid = things.principal(&who);
         let resource = resource(&mut things);
+        things.action(action);
         let entities = things.into_entities().ok_or_else(|| not_judged("its objects cannot be named"))?;
-        Judge::new(self, principal, uid, entities, context)?.ask(&Question { action, resource, words })
+        Judge::new(self, &who, uid, entities, context)?.ask(&Question { action, resource, words })
     }
 
-    fn judge_statement(&self, ask: &StatementAsk<'_>) -> Judged<Permitted> {
-        let statements = ask.facts.statements().map_err(|opaque| not_understood(ask.facts.verb(), opaque))?;
+    /// What the rules say of a text: of each of its statements. Made from nothing but what was asked and the policies.
+    pub(crate) fn judge_statement(&self, asked: &Asked) -> Judged<Permitted> {
+        let facts = asked.facts();
+        let statements = facts.statements().map_err(|opaque| not_understood(facts.verb(), opaque))?;
         let objects: usize = statements.iter().map(|s| s.tables.len() + s.containers.len()).sum();
         if objects > OBJECTS_MAX {
             return Err(too_many_objects(objects));
         }
-        let judged = statements.iter().map(|statement| self.judge_one_of(ask, statement));
+        let judged = statements.iter().map(|statement| self.judge_one_of(asked, statement));
         let permitted = combine(judged)?;
-        if ask.facts.answers() > 1 { Err(several_statements()) } else { Ok(permitted) }
+        if facts.answers() > 1 { Err(several_statements()) } else { Ok(permitted) }
     }
 
-    fn judge_one_of(&self, ask: &StatementAsk<'_>, statement: &Statement) -> Judged<Permitted> {
+    fn judge_one_of(&self, asked: &Asked, statement: &Statement) -> Judged<(Vec<RuleId>, Plan)> {
         readable(statement)?;
-        let mut things = Things::new(&self.vocabulary, ask.account);
-        let uid = things.principal(ask.principal);
+        let mut things = Things::new(&self.vocabulary, &asked.account);
+        let uid = things.principal(&asked.who);
         let questions = self.questions(statement, &mut things)?;
         let tagged = self.tagged(statement, &mut things);
         let entities = things.into_entities().ok_or_else(|| not_judged("its objects cannot be named"))?;
-        let judge = Judge::new(self, ask.principal, uid, entities, context(ask, statement))?;
+        let judge = Judge::new(self, &asked.who, uid, entities, context(asked, statement))?;
         let rules = ask_all(&judge, &questions)?;
         let plan = self.plan(&judge, statement, tagged);
         if statement.moves_data
@@ -106,7 +118,7 @@ impl Policies {
         {
             return Err(copies_masked(&column));
         }
-        Ok(Permitted { rules, plan })
+        Ok((rules, plan))
     }
 
     /// One question per object, and one on the account: the objects first, because they make the better sentence.
@@ -154,6 +166,7 @@ impl Policies {
         }
         let words = words(statement.class, "account", account.id().unescaped());
         questions.push(Question { action: action(statement.class)?, resource: account, words });
+        questions.iter().for_each(|question| things.action(question.action));
         Ok(questions)
     }
 
@@ -170,27 +183,30 @@ impl Policies {
             for pattern in
                 self.classification.columns().iter().filter(|tagged| tagged.pattern.may_be_in(table))
             {
-                let id = format!("{}.{}", table_id(table), pattern.pattern.column_part());
-                let tags = self.classification.table_tags(table);
-                let parent = things.table(table, &tags);
-                let column = things.column(&id, parent, &pattern.tags);
+                let column = self.may_unmask.then(|| {
+                    let id = format!("{}.{}", table_id(table), pattern.pattern.column_part());
+                    things.column(&id, Some(table), &pattern.tags)
+                });
                 tagged.in_tables.push((table.clone(), Arc::clone(pattern), column));
             }
         }
         for pattern in self.classification.columns() {
-            let parent = pattern.pattern.exact_table().and_then(|table| {
-                let tags = self.classification.table_tags(&table);
-                things.table(&table, &tags)
+            let column = self.may_unmask.then(|| {
+                let table = pattern.pattern.exact_table();
+                things.column(pattern.pattern.as_str(), table.as_ref(), &pattern.tags)
             });
-            let column = things.column(pattern.pattern.as_str(), parent, &pattern.tags);
             tagged.everywhere.push((Arc::clone(pattern), column));
+        }
+        if self.may_unmask {
+            things.action(&self.vocabulary.unmask);
         }
         tagged
     }
 
     fn plan(&self, judge: &Judge<'_>, statement: &Statement, tagged: Tagged) -> Plan {
-        let is_masked =
-            |column: EntityUid| !(self.may_unmask && judge.allows(&self.vocabulary.unmask, column));
+        let is_masked = |column: Option<EntityUid>| {
+            !column.is_some_and(|column| judge.allows(&self.vocabulary.unmask, column))
+        };
         let guards = tagged
             .in_tables
             .into_iter()
@@ -199,8 +215,7 @@ impl Policies {
         let everywhere = tagged
             .everywhere
             .into_iter()
-            .filter(|(_, column)| is_masked(column.clone()))
-            .map(|(p, _)| p)
+            .filter_map(|(pattern, column)| is_masked(column).then_some(pattern))
             .collect();
         Plan {
             outputs: shows_rows(statement).then(|| statement.outputs.clone()),
@@ -211,11 +226,11 @@ impl Policies {
     }
 }
 
-/// Tagged columns before anybody asked whether they may be seen.
+/// Tagged columns before anybody asked whether they may be seen; without what to ask of where no rule could permit it.
 #[derive(Default)]
 struct Tagged {
-    in_tables: Vec<(TableName, Arc<TaggedPattern>, EntityUid)>,
-    everywhere: Vec<(Arc<TaggedPattern>, EntityUid)>,
+    in_tables: Vec<(TableName, Arc<TaggedPattern>, Option<EntityUid>)>,
+    everywhere: Vec<(Arc<TaggedPattern>, Option<EntityUid>)>,
 }
 
 /// Whether rows of tables, or of nobody knows what, may be in the result.
@@ -228,11 +243,11 @@ fn text(value: &str) -> RestrictedExpression {
     RestrictedExpression::new_string(value.to_owned())
 }
 
-fn context(ask: &StatementAsk<'_>, statement: &Statement) -> Vec<(&'static str, RestrictedExpression)> {
+fn context(asked: &Asked, statement: &Statement) -> Vec<(&'static str, RestrictedExpression)> {
     vec![
-        ("user", text(ask.user)),
-        ("role", text(ask.role.unwrap_or_default())),
-        ("mode", text(ask.mode.as_str())),
+        ("user", text(&asked.user)),
+        ("role", text(&asked.role)),
+        ("mode", text(asked.mode)),
         ("verb", text(&statement.verb)),
         ("functions", RestrictedExpression::new_set(statement.functions.iter().map(|name| text(name)))),
     ]
@@ -240,9 +255,10 @@ fn context(ask: &StatementAsk<'_>, statement: &Statement) -> Vec<(&'static str, 
 
 fn decided<P>(verdict: Judged<Vec<RuleId>>, mode: Mode, permit: impl FnOnce(Verdict) -> P) -> Decision<P> {
     match (verdict, mode) {
-        (Ok(rules), _) => Decision::Permit(permit(Verdict { rules, would_refuse: None })),
+        (Ok(rules), _) => Decision::Permit(permit(Verdict { rules: rules.into(), would_refuse: None })),
         (Err(refusal), Mode::Observe) => {
-            Decision::Permit(permit(Verdict { rules: Vec::new(), would_refuse: Some(refusal.into_denial()) }))
+            let would_refuse = Some(refusal.into_denial());
+            Decision::Permit(permit(Verdict { rules: Arc::default(), would_refuse }))
         }
         (Err(refusal), Mode::Enforce) => refusal.into_decision(),
     }
@@ -266,15 +282,15 @@ fn several_statements() -> Refusal {
 }
 
 /// All statements of a text must be permitted. What refuses outright weighs more than what can be lifted.
-fn combine(judged: impl Iterator<Item = Judged<Permitted>>) -> Judged<Permitted> {
+fn combine(judged: impl Iterator<Item = Judged<(Vec<RuleId>, Plan)>>) -> Judged<Permitted> {
     let mut rules = BTreeSet::new();
     let mut plans = Vec::new();
     let mut holds = Vec::new();
     for statement in judged {
         match statement {
-            Ok(permitted) => {
-                rules.extend(permitted.rules);
-                plans.push(permitted.plan);
+            Ok((permitting, plan)) => {
+                rules.extend(permitting);
+                plans.push(plan);
             }
             Err(Refusal::Hold(hold)) => holds.push(hold),
             Err(denial) => return Err(denial),
@@ -282,7 +298,7 @@ fn combine(judged: impl Iterator<Item = Judged<Permitted>>) -> Judged<Permitted>
     }
     match Hold::all(holds) {
         Some(hold) => Err(Refusal::Hold(hold)),
-        None => Ok(Permitted { rules: rules.into_iter().collect(), plan: Plan::all(plans) }),
+        None => Ok(Permitted { rules: rules.into_iter().collect(), plan: Arc::new(Plan::all(plans)) }),
     }
 }
 

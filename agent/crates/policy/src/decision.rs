@@ -1,6 +1,6 @@
 //! Answers, and the witnesses that come with a good one. None can be made outside of this crate.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use model::{QueryId, RuleId, SqlText};
 
@@ -169,7 +169,7 @@ impl fmt::Display for Hold {
 /// What every permit remembers.
 #[derive(Debug)]
 pub(crate) struct Verdict {
-    pub(crate) rules: Vec<RuleId>,
+    pub(crate) rules: Arc<[RuleId]>,
     pub(crate) would_refuse: Option<Denial>,
 }
 
@@ -251,7 +251,7 @@ permit!(EndpointPermit);
 pub(crate) type Judged<T> = Result<T, Refusal>;
 
 /// Either kind of no.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum Refusal {
     Hold(Hold),
     Denial(Denial),
@@ -274,7 +274,8 @@ impl Refusal {
 }
 
 /// What a permitted statement comes with.
+#[derive(Debug, Clone)]
 pub(crate) struct Permitted {
-    pub(crate) rules: Vec<RuleId>,
-    pub(crate) plan: Plan,
+    pub(crate) rules: Arc<[RuleId]>,
+    pub(crate) plan: Arc<Plan>,
 }

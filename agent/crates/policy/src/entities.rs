@@ -1,16 +1,16 @@
 //! The things policies speak of, as the policy engine wants them. Names are written here and nowhere else.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashMap},
     str::FromStr,
 };
 
-use cedar_policy::{Entity, EntityId, EntityTypeName, EntityUid, RestrictedExpression};
+use cedar_policy::{Entity, EntityId, EntityTypeName, EntityUid, RestrictedExpression, Schema};
 use identity::Principal;
 use model::{AccountName, Ident, TableName};
 use sql::Class;
 
-use crate::Problem;
+use crate::{Problem, who::Who};
 
 pub(crate) const ACTION_UNMASK: &str = "unmask";
 const ACTION_LOGIN: &str = "login";
@@ -29,18 +29,22 @@ pub(crate) struct Vocabulary {
     credential: EntityTypeName,
     endpoint: EntityTypeName,
     classes: BTreeMap<Class, EntityUid>,
+    /// Every action of the schema, and the groups that it is in.
+    actions: HashMap<EntityUid, Vec<EntityUid>>,
     pub(crate) unmask: EntityUid,
     pub(crate) login: EntityUid,
     pub(crate) ask_endpoint: EntityUid,
 }
 
 impl Vocabulary {
-    pub(crate) fn new() -> Result<Self, Problem> {
+    pub(crate) fn new(schema: &Schema) -> Result<Self, Problem> {
         let name = |text: &str| {
             EntityTypeName::from_str(text).map_err(|error| Problem::OwnSchema(error.to_string()))
         };
         let action_type = name("Action")?;
         let action = |id: &str| EntityUid::from_type_name_and_id(action_type.clone(), EntityId::new(id));
+        let known = schema.action_entities().map_err(|error| Problem::OwnSchema(error.to_string()))?;
+        let groups_of = |action: &EntityUid| known.ancestors(action).into_iter().flatten().cloned().collect();
         Ok(Self {
             workload: name("Workload")?,
             group: name("Group")?,
@@ -52,6 +56,7 @@ impl Vocabulary {
             credential: name("Credential")?,
             endpoint: name("Endpoint")?,
             classes: Class::ALL.into_iter().map(|class| (class, action(class.action()))).collect(),
+            actions: known.iter().map(|entity| (entity.uid(), groups_of(&entity.uid()))).collect(),
             unmask: action(ACTION_UNMASK),
             login: action(ACTION_LOGIN),
             ask_endpoint: action(ACTION_ENDPOINT),
@@ -62,9 +67,23 @@ impl Vocabulary {
     pub(crate) fn class(&self, class: Class) -> Option<&EntityUid> {
         self.classes.get(&class)
     }
+
+    /// Every action of the schema.
+    pub(crate) fn actions(&self) -> impl Iterator<Item = &EntityUid> {
+        self.actions.keys()
+    }
+
+    /// The groups that an action is in.
+    pub(crate) fn groups_of(&self, action: &EntityUid) -> &[EntityUid] {
+        self.actions.get(action).map_or(&[], Vec::as_slice)
+    }
 }
 
-/// Collects entities for one question; an object asked for twice is there once.
+/// Collects entities for one judgement; an object asked for twice is there once.
+///
+/// Each is given all its ancestors, not only its parents, so that these need not be there themselves: rules ask what an
+/// object is *in*, and read attributes of nothing but the three that a question names. That every one of them fits the
+/// schema is what [`crate::judge::Judge`] relies on, and checks wherever debug assertions are on.
 pub(crate) struct Things<'a> {
     words: &'a Vocabulary,
     account: EntityUid,
@@ -73,15 +92,14 @@ pub(crate) struct Things<'a> {
     is_damaged: bool,
 }
 
-type Attributes = HashMap<String, RestrictedExpression>;
+type Attribute = (&'static str, RestrictedExpression);
 
 fn text(value: &str) -> RestrictedExpression {
     RestrictedExpression::new_string(value.to_owned())
 }
 
-fn tagged<'t>(tags: impl IntoIterator<Item = &'t String>) -> Attributes {
-    let set = RestrictedExpression::new_set(tags.into_iter().map(|tag| text(tag)));
-    HashMap::from([("tags".to_owned(), set)])
+fn tagged<'t>(tags: impl IntoIterator<Item = &'t String>) -> [Attribute; 1] {
+    [("tags", RestrictedExpression::new_set(tags.into_iter().map(|tag| text(tag))))]
 }
 
 fn uid(of: &EntityTypeName, id: &str) -> EntityUid {
@@ -90,20 +108,19 @@ fn uid(of: &EntityTypeName, id: &str) -> EntityUid {
 
 impl<'a> Things<'a> {
     pub(crate) fn new(words: &'a Vocabulary, account: &AccountName) -> Self {
-        let uid = uid(&words.account, account.as_str());
-        let mut things = Self { words, account: uid.clone(), found: HashMap::new(), is_damaged: false };
-        things.add(uid, || tagged([]), []);
-        things
+        let account = uid(&words.account, account.as_str());
+        Self { words, account, found: HashMap::new(), is_damaged: false }
     }
 
-    fn add(
+    fn add<A: IntoIterator<Item = Attribute>>(
         &mut self,
         uid: EntityUid,
-        attributes: impl FnOnce() -> Attributes,
-        parents: impl IntoIterator<Item = EntityUid>,
+        attributes: impl FnOnce() -> A,
+        ancestors: impl IntoIterator<Item = EntityUid>,
     ) -> EntityUid {
         if !self.found.contains_key(&uid) {
-            match Entity::new(uid.clone(), attributes(), HashSet::from_iter(parents)) {
+            let attributes = attributes().into_iter().map(|(name, value)| (name.to_owned(), value));
+            match Entity::new_with_tags(uid.clone(), attributes, ancestors, []) {
                 Ok(entity) => {
                     self.found.insert(uid.clone(), entity);
                 }
@@ -113,29 +130,42 @@ impl<'a> Things<'a> {
         uid
     }
 
-    pub(crate) fn account(&self) -> EntityUid {
-        self.account.clone()
+    pub(crate) fn action(&mut self, action: &EntityUid) {
+        let groups = self.words.groups_of(action).iter().cloned();
+        self.add(action.clone(), || [], groups);
     }
 
-    pub(crate) fn principal(&mut self, principal: &Principal) -> EntityUid {
-        let words = self.words;
-        let groups = groups(principal).into_iter().map(|group| uid(&words.group, &group)).collect::<Vec<_>>();
-        for group in &groups {
-            self.add(group.clone(), HashMap::new, []);
-        }
-        self.add(uid(&words.workload, &principal.id()), || principal_attributes(principal), groups)
+    pub(crate) fn account(&mut self) -> EntityUid {
+        self.add(self.account.clone(), || tagged([]), [])
+    }
+
+    pub(crate) fn principal(&mut self, who: &Who) -> EntityUid {
+        let groups = who.groups.iter().map(|group| uid(&self.words.group, group)).collect::<Vec<_>>();
+        let attributes = || who.attributes.iter().map(|(name, value)| (*name, text(value)));
+        self.add(uid(&self.words.workload, &who.id), attributes, groups)
+    }
+
+    fn database_uid(&self, database: &Ident) -> EntityUid {
+        uid(&self.words.database, &quoted(database))
+    }
+
+    fn schema_uid(&self, database: &Ident, schema: &Ident) -> EntityUid {
+        uid(&self.words.schema, &format!("{}.{}", quoted(database), quoted(schema)))
+    }
+
+    /// What a table is in; `None` if a part of its name is not known.
+    fn around_table(&self, table: &TableName) -> Option<[EntityUid; 3]> {
+        let (database, schema) = (table.database.as_ref()?, table.schema.as_ref()?);
+        Some([self.schema_uid(database, schema), self.database_uid(database), self.account.clone()])
     }
 
     pub(crate) fn database(&mut self, database: &Ident) -> EntityUid {
-        let id = quoted(database);
-        let account = self.account();
-        self.add(uid(&self.words.database, &id), || tagged([]), [account])
+        self.add(self.database_uid(database), || tagged([]), [self.account.clone()])
     }
 
     pub(crate) fn schema(&mut self, database: &Ident, schema: &Ident) -> EntityUid {
-        let parent = self.database(database);
-        let id = format!("{}.{}", quoted(database), quoted(schema));
-        self.add(uid(&self.words.schema, &id), || tagged([]), [parent])
+        let around = [self.database_uid(database), self.account.clone()];
+        self.add(self.schema_uid(database, schema), || tagged([]), around)
     }
 
     /// A table; `None` if a part of its name is not known.
@@ -144,42 +174,34 @@ impl<'a> Things<'a> {
         table: &TableName,
         tags: impl IntoIterator<Item = &'t String>,
     ) -> Option<EntityUid> {
-        let parent = self.schema(table.database.as_ref()?, table.schema.as_ref()?);
-        Some(self.add(uid(&self.words.table, &table_id(table)), || tagged(tags), [parent]))
+        let around = self.around_table(table)?;
+        Some(self.add(uid(&self.words.table, &table_id(table)), || tagged(tags), around))
     }
 
     /// A column of a table, or what a pattern calls its columns. In the account if nothing closer is known.
     pub(crate) fn column<'t>(
         &mut self,
         id: &str,
-        parent: Option<EntityUid>,
+        table: Option<&TableName>,
         tags: impl IntoIterator<Item = &'t String>,
     ) -> EntityUid {
-        let parent = parent.unwrap_or_else(|| self.account());
-        self.add(uid(&self.words.column, id), || tagged(tags), [parent])
+        let around = table.and_then(|table| {
+            let of_table = self.around_table(table)?;
+            Some([uid(&self.words.table, &table_id(table))].into_iter().chain(of_table).collect())
+        });
+        let around = around.unwrap_or_else(|| vec![self.account.clone()]);
+        self.add(uid(&self.words.column, id), || tagged(tags), around)
     }
 
     pub(crate) fn credential(&mut self, kind: &str, is_static: bool) -> EntityUid {
-        let account = self.account();
-        let attributes = || {
-            HashMap::from([
-                ("kind".to_owned(), text(kind)),
-                ("static".to_owned(), RestrictedExpression::new_bool(is_static)),
-            ])
-        };
-        self.add(uid(&self.words.credential, kind), attributes, [account])
+        let attributes = || [("kind", text(kind)), ("static", RestrictedExpression::new_bool(is_static))];
+        self.add(uid(&self.words.credential, kind), attributes, [self.account.clone()])
     }
 
     pub(crate) fn endpoint(&mut self, host: &str, method: &str, path: &str) -> EntityUid {
-        let account = self.account();
-        let attributes = || {
-            HashMap::from([
-                ("host".to_owned(), text(host)),
-                ("method".to_owned(), text(method)),
-                ("path".to_owned(), text(path)),
-            ])
-        };
-        self.add(uid(&self.words.endpoint, &format!("{method} {host}{path}")), attributes, [account])
+        let attributes = || [("host", text(host)), ("method", text(method)), ("path", text(path))];
+        let id = format!("{method} {host}{path}");
+        self.add(uid(&self.words.endpoint, &id), attributes, [self.account.clone()])
     }
 
     /// All of them; `None` if one could not be built.
@@ -188,7 +210,8 @@ impl<'a> Things<'a> {
     }
 }
 
-fn principal_attributes(principal: &Principal) -> Attributes {
+/// Attributes of the schema's `Workload`, each of them.
+pub(crate) fn principal_attributes(principal: &Principal) -> Vec<(&'static str, String)> {
     let job = principal.job_facts();
     let of_job = |pick: fn(&identity::Job) -> Option<&String>| job.and_then(pick).map_or("", String::as_str);
     [
@@ -205,7 +228,7 @@ fn principal_attributes(principal: &Principal) -> Attributes {
         ("run_id", principal.run_id().unwrap_or_default()),
     ]
     .into_iter()
-    .map(|(name, value)| (name.to_owned(), text(value)))
+    .map(|(name, value)| (name, value.to_owned()))
     .collect()
 }
 
@@ -213,7 +236,7 @@ fn owner(principal: &Principal) -> Option<&str> {
     principal.repository()?.split_once('/').map(|(owner, _)| owner)
 }
 
-fn groups(principal: &Principal) -> Vec<String> {
+pub(crate) fn groups(principal: &Principal) -> Vec<String> {
     let named = |kind: &str, name: Option<&str>| name.map(|name| format!("{kind}:{name}"));
     [
         named("repository", principal.repository()),

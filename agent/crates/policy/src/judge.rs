@@ -2,14 +2,16 @@
 
 use cedar_policy::{
     Context, Decision, Entities, Entity, EntityUid, PolicySet, Request, Response, RestrictedExpression,
+    Schema,
 };
-use identity::{Assurance, Principal};
+use identity::Assurance;
 use model::RuleId;
 
 use crate::{
     Denial, Hold, Policies,
-    compile::Sets,
+    compile::Slice,
     decision::{Judged, Refusal, built_in},
+    who::Who,
 };
 
 /// The longest name shown to people, in characters: names are data of whoever wrote the statement.
@@ -18,7 +20,7 @@ const SHOWN_CHARS_MAX: usize = 160;
 /// Everything that stays the same while one statement, login or exchange is judged.
 pub(crate) struct Judge<'a> {
     policies: &'a Policies,
-    principal: &'a Principal,
+    who: &'a Who,
     uid: EntityUid,
     entities: Entities,
     context: Context,
@@ -38,39 +40,57 @@ pub(crate) fn not_judged(what: &str) -> Refusal {
 }
 
 impl<'a> Judge<'a> {
+    /// Rules were checked against the schema when they were loaded; entities, requests and contexts are made here, of a
+    /// fixed shape for each kind, so checking each of them again would find nothing, at several times the cost of the
+    /// answer. Where debug assertions are on, as in tests, each is checked.
     pub(crate) fn new(
         policies: &'a Policies,
-        principal: &'a Principal,
+        who: &'a Who,
         uid: EntityUid,
         entities: Vec<Entity>,
         context: Vec<(&'static str, RestrictedExpression)>,
     ) -> Judged<Self> {
-        // With the schema come the actions and their groups.
-        let entities = Entities::from_entities(entities, Some(&policies.schema))
-            .map_err(|_| not_judged("its objects do not fit the schema"))?;
+        if cfg!(debug_assertions)
+            && let Err(error) = Entities::from_entities(entities.clone(), Some(&policies.schema))
+        {
+            debug_assert!(false, "objects do not fit the schema: {error}");
+        }
+        let entities = Entities::from_entities(entities, None)
+            .map_err(|_| not_judged("its objects contradict each other"))?;
         let context = Context::from_pairs(context.into_iter().map(|(name, value)| (name.to_owned(), value)))
-            .map_err(|_| not_judged("its context does not fit the schema"))?;
-        Ok(Self { policies, principal, uid, entities, context })
+            .map_err(|_| not_judged("its context cannot be put together"))?;
+        Ok(Self { policies, who, uid, entities, context })
+    }
+
+    fn request(&self, action: &EntityUid, resource: &EntityUid, schema: Option<&Schema>) -> Judged<Request> {
+        Request::new(self.uid.clone(), action.clone(), resource.clone(), self.context.clone(), schema)
+            .map_err(|_| not_judged("it does not fit the schema"))
+    }
+
+    fn slice(&self, assurance: Assurance, action: &EntityUid) -> Judged<&'a Slice> {
+        self.policies
+            .slice(assurance, action)
+            .ok_or_else(|| not_judged("the schema does not know what is asked"))
     }
 
     /// Asks. The answer is the rules that permit, or who refuses and why.
     pub(crate) fn ask(&self, question: &Question<'_>) -> Judged<Vec<RuleId>> {
-        let request = Request::new(
-            self.uid.clone(),
-            question.action.clone(),
-            question.resource.clone(),
-            self.context.clone(),
-            Some(&self.policies.schema),
-        )
-        .map_err(|_| not_judged("it does not fit the schema"))?;
-        let sets = self.policies.sets(self.principal.assurance());
-        let response = self.evaluate(&request, &sets.all)?;
+        let Question { action, resource, .. } = question;
+        if cfg!(debug_assertions) {
+            debug_assert!(
+                self.request(action, resource, Some(&self.policies.schema)).is_ok(),
+                "{action} {resource}"
+            );
+        }
+        let request = self.request(action, resource, None)?;
+        let slice = self.slice(self.who.assurance, action)?;
+        let response = self.evaluate(&request, &slice.all)?;
         let rules = ids(&response);
         match (response.decision(), rules.split_first()) {
             (Decision::Allow, _) => Ok(rules),
             (Decision::Deny, None) => Err(self.unpermitted(question, &request)),
             (Decision::Deny, Some((first, _))) => {
-                Err(self.forbidden(question, &request, sets, first, &rules))
+                Err(self.forbidden(question, &request, slice, first, &rules))
             }
         }
     }
@@ -98,12 +118,13 @@ impl<'a> Judge<'a> {
 
     fn unpermitted(&self, question: &Question<'_>, request: &Request) -> Refusal {
         let mut reason = format!("no rule permits {} for {}", question.words, self.who());
-        let missed_only_assurance = self.principal.assurance() != Assurance::Verified
+        let assurance = self.who.assurance;
+        let missed_only_assurance = assurance != Assurance::Verified
             && self
-                .evaluate(request, &self.policies.sets(Assurance::Verified).all)
+                .slice(Assurance::Verified, question.action)
+                .and_then(|slice| self.evaluate(request, &slice.all))
                 .is_ok_and(|response| response.decision() == Decision::Allow);
         if missed_only_assurance {
-            let assurance = self.principal.assurance();
             reason.push_str(&format!("; one does for verified jobs, but this one's identity is {assurance}"));
         }
         Refusal::Denial(Denial::built_in(built_in::DEFAULT_DENY, reason))
@@ -113,11 +134,11 @@ impl<'a> Judge<'a> {
         &self,
         question: &Question<'_>,
         request: &Request,
-        sets: &Sets,
+        slice: &Slice,
         first: &RuleId,
         rules: &[RuleId],
     ) -> Refusal {
-        let lifted = sets.lifted.as_ref().map(|set| self.evaluate(request, set));
+        let lifted = slice.lifted.as_ref().map(|set| self.evaluate(request, set));
         let can_be_lifted = matches!(&lifted, Some(Ok(response)) if response.decision() == Decision::Allow);
         // Among several the one to tell of is one that nobody can lift.
         let approver =
@@ -142,9 +163,9 @@ impl<'a> Judge<'a> {
     }
 
     fn who(&self) -> String {
-        match self.principal.reason() {
+        match &self.who.unknown_because {
             Some(reason) => format!("a client without identity ({reason})"),
-            None => shown(&self.principal.id()),
+            None => shown(&self.who.id),
         }
     }
 }

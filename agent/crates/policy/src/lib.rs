@@ -43,12 +43,14 @@ mod decide;
 mod decision;
 mod entities;
 mod judge;
+mod kept;
 mod pattern;
 mod plan;
 mod problem;
 pub mod starter;
 #[cfg(test)]
 mod tests;
+mod who;
 
 pub use ask::{EndpointAsk, LoginAsk, StatementAsk};
 pub use classification::Classification;

@@ -66,6 +66,16 @@ impl Plan {
         })
     }
 
+    /// What it takes in memory, in bytes: about so much. Patterns are shared.
+    pub(crate) fn size(&self) -> usize {
+        let outputs = match &self.outputs {
+            Some(Outputs::Known(outputs)) => outputs.iter().map(of_output).sum(),
+            Some(Outputs::Unknown(_)) | None => 0,
+        };
+        let guards = self.guards.iter().map(|guard| size_of::<Guard>() + of_table(&guard.table));
+        size_of::<Self>() + outputs + guards.sum::<usize>() + self.everywhere.len() * size_of::<usize>()
+    }
+
     /// Whether any column of a result could be masked.
     pub(crate) fn may_mask(&self) -> bool {
         self.outputs.is_some()
@@ -162,6 +172,29 @@ impl Plan {
         };
         owed(self.everywhere.iter().filter(fits).map(Arc::as_ref))
     }
+}
+
+fn of_output(output: &Output) -> usize {
+    let of_columns = |columns: &[ColumnName]| -> usize {
+        let of_column = |column: &ColumnName| {
+            size_of::<ColumnName>() + of_table(&column.table) + column.name.as_str().len()
+        };
+        columns.iter().map(of_column).sum()
+    };
+    let sources = match &output.sources {
+        Sources::Nothing | Sources::Unknown => 0,
+        Sources::Column(columns) | Sources::Derived(columns) => of_columns(columns),
+        Sources::Wildcard(tables) => {
+            tables.iter().map(|table| size_of::<TableName>() + of_table(table)).sum()
+        }
+    };
+    size_of::<Output>() + output.name.as_ref().map_or(0, |name| name.as_str().len()) + sources
+}
+
+/// What its names take.
+fn of_table(table: &TableName) -> usize {
+    let part = |part: &Option<Ident>| part.as_ref().map_or(0, |part| part.as_str().len());
+    part(&table.database) + part(&table.schema) + table.name.as_str().len()
 }
 
 /// For each column of the result the entries of the select list that it may be; `None` if they do not fit each other.

@@ -1,5 +1,7 @@
 //! Policies and statements in, sentences out.
 
+use std::sync::Arc;
+
 use identity::{NobodyReason, Principal, testing};
 use model::{AccountName, Ident, Mode, QueryId, SqlText};
 use serde_json::json;
@@ -9,6 +11,7 @@ use crate::{Classification, Decision, Permit, Policies, PolicyError, PolicyFile,
 
 mod compile;
 mod doors;
+mod kept;
 mod masks;
 mod starter;
 mod statements;
@@ -87,7 +90,7 @@ pub(super) fn decide_in(
     mode: Mode,
     session: &SessionNames,
 ) -> Decision<Permit> {
-    let facts = sql::analyze(&SqlText::new(sql).unwrap(), session, &sql::Catalog::default());
+    let facts = Arc::new(sql::analyze(&SqlText::new(sql).unwrap(), session, &sql::Catalog::default()));
     policies.statement(&StatementAsk {
         principal,
         account: &AccountName::new("acme"),

@@ -105,7 +105,7 @@ enum Again {
 
 impl Errand<'_> {
     /// Everything between the statement and its answer.
-    async fn run(&self, facts: &sql::Facts, names: &SessionNames) -> Result<Told, Refusal> {
+    async fn run(&self, facts: &Arc<sql::Facts>, names: &SessionNames) -> Result<Told, Refusal> {
         let Self { corridor, peer, caller, posed, id } = *self;
         let session = &caller.session;
         let ask = StatementAsk {

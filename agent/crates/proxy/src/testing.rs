@@ -1,5 +1,7 @@
 //! What the tests of the corridor share: clearances, receipts, and a record to look into.
 
+use std::sync::Arc;
+
 use audit::Journal;
 use identity::testing;
 use model::{AccountName, ConnectionId, Ident, Mode, QueryId, SessionId, SqlText, Timestamp};
@@ -32,7 +34,7 @@ pub(crate) fn clearance_in(text: &str, mode: Mode) -> StandingClearance {
         account: &AccountName::new("acme"),
         user: "U",
         role: None,
-        facts: &sql::analyze(&SqlText::new(text).unwrap(), &scope, &sql::Catalog::default()),
+        facts: &Arc::new(sql::analyze(&SqlText::new(text).unwrap(), &scope, &sql::Catalog::default())),
         query_id: QueryId::new(Uuid::from_u128(1)),
         mode,
     };
