@@ -4,8 +4,11 @@
 //! May touch: model.
 //! Never: I/O, clocks, randomness, or a principal called verified that no signature stands behind.
 
+mod agents;
 mod claims;
 mod github;
+mod glob;
+mod groups;
 mod job;
 mod keys;
 mod nobody;
@@ -15,6 +18,9 @@ pub mod testing;
 mod token;
 mod verify;
 
+pub use agents::{Agent, AgentEvidence, AgentKind, AgentKindError, AgentTable};
+pub use glob::{Glob, GlobError};
+pub use groups::{GroupField, GroupRule, GroupRuleError, GroupRules};
 pub use job::{Job, ObservedJob, StatementError};
 pub use keys::{KeySet, KeySetError};
 pub use nobody::{IssuerFault, NobodyReason};

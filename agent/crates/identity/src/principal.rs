@@ -1,10 +1,10 @@
 //! Who is asking. A principal is made here and nowhere else; only [`crate::verify()`] makes a verified one.
 
-use std::fmt;
+use std::{collections::BTreeSet, fmt};
 
 use model::Timestamp;
 
-use crate::{Job, NobodyReason, ObservedJob, Provider};
+use crate::{Agent, GroupRules, Job, NobodyReason, ObservedJob, Provider};
 
 /// How much stands behind a principal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -37,7 +37,14 @@ impl fmt::Display for Assurance {
 
 /// Whoever is asking, with what is known of them and how well.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Principal(Standing);
+pub struct Principal(Standing, Company);
+
+/// What is said of a principal besides who it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Company {
+    agent: Option<Agent>,
+    groups: BTreeSet<String>,
+}
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Standing {
@@ -49,19 +56,45 @@ enum Standing {
 impl Principal {
     /// The token behind it was checked. Only the verifier calls this.
     pub(crate) fn verified(provider: Provider, subject: String, expires: Timestamp, job: Job) -> Self {
-        Self(Standing::Verified { provider, subject, expires, job })
+        Self(Standing::Verified { provider, subject, expires, job }, Company::default())
     }
 
     /// A job without a token, named by its runner.
     #[must_use]
     pub fn observed(job: ObservedJob) -> Self {
-        Self(Standing::Observed(job))
+        Self(Standing::Observed(job), Company::default())
     }
 
     /// Nobody who is known, and why.
     #[must_use]
     pub fn unidentified(reason: NobodyReason) -> Self {
-        Self(Standing::Nobody(reason))
+        Self(Standing::Nobody(reason), Company::default())
+    }
+
+    /// The same, with an AI agent that acts for it. It stays who it is.
+    #[must_use]
+    pub fn with_agent(mut self, agent: Agent) -> Self {
+        self.1.agent = Some(agent);
+        self
+    }
+
+    /// The same, in the groups that the rules put it in.
+    #[must_use]
+    pub fn grouped(mut self, rules: &GroupRules) -> Self {
+        self.1.groups = rules.groups_of(&self);
+        self
+    }
+
+    /// The AI agent that acts for it, where one was recognised. That none was recognised does not mean that there is
+    /// none.
+    #[must_use]
+    pub fn agent(&self) -> Option<&Agent> {
+        self.1.agent.as_ref()
+    }
+
+    /// The groups that the operator's rules put it in.
+    pub fn groups(&self) -> impl Iterator<Item = &str> {
+        self.1.groups.iter().map(String::as_str)
     }
 
     /// How well it is known.
@@ -191,6 +224,7 @@ impl Principal {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{AgentTable, GroupField, GroupRule};
 
     fn observed() -> Principal {
         let statement = ObservedJob::github(|name| match name {
@@ -209,6 +243,18 @@ mod tests {
         assert_eq!(principal.id(), "observed:github:repo:acme/etl:ref:refs/heads/main");
         assert_eq!((principal.subject(), principal.expires(), principal.reason()), (None, None, None));
         assert_eq!(principal.repository(), Some("acme/etl"));
+    }
+
+    #[test]
+    fn an_agent_and_groups_are_beside_who_it_is() {
+        let variables = |name: &str| (name == "CLAUDECODE").then_some("1");
+        let agent = AgentTable::default().by_variables(variables).unwrap();
+        let fields = [(GroupField::Repository, vec!["acme/*"])];
+        let rules = GroupRules::new(vec![GroupRule::new("eng", Assurance::Observed, &fields).unwrap()]);
+        let principal = observed().grouped(&rules).with_agent(agent.clone());
+        assert_eq!((principal.id(), principal.agent()), (observed().id(), Some(&agent)));
+        assert_eq!(principal.groups().collect::<Vec<_>>(), ["eng"]);
+        assert_ne!(principal, observed(), "two that are judged differently are not equal");
     }
 
     #[test]
