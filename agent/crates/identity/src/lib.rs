@@ -6,6 +6,7 @@
 
 mod agents;
 mod claims;
+mod departed;
 mod github;
 mod glob;
 mod groups;
@@ -19,6 +20,7 @@ mod token;
 mod verify;
 
 pub use agents::{Agent, AgentEvidence, AgentKind, AgentKindError, AgentTable};
+pub use departed::{Departed, Departure, Gone, Handle, Part};
 pub use glob::{Glob, GlobError};
 pub use groups::{GroupField, GroupRule, GroupRuleError, GroupRules};
 pub use job::{Job, ObservedJob, StatementError};

@@ -84,6 +84,7 @@ impl FakeIssuer {
         format!("https://localhost:{}{path}", self.port).parse().unwrap()
     }
 
+    /// What a path answers, or a path with this very query.
     pub(crate) fn answer(&self, path: &str, answer: Answer) {
         self.state.lock().unwrap().answers.insert(path.to_owned(), answer);
     }
@@ -129,7 +130,8 @@ async fn reply(
             target: request.uri().to_string(),
             authorization: authorization.map(|value| value.to_str().unwrap().to_owned()),
         });
-        state.answers.get(request.uri().path()).cloned().unwrap_or(Answer::Status(404))
+        let whole = state.answers.get(&request.uri().to_string());
+        whole.or_else(|| state.answers.get(request.uri().path())).cloned().unwrap_or(Answer::Status(404))
     };
     let full = |text: String| Full::new(Bytes::from(text)).boxed();
     Ok(match answer {

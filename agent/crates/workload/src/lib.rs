@@ -1,6 +1,7 @@
 //! From a socket to the process that opened it, from the process to its CI job, and from the job to a principal.
 //!
-//! Owns: everything that is read in `/proc` and of container engines' state; asking identity providers for tokens and keys.
+//! Owns: everything that is read in `/proc` and of container engines' state; asking identity providers for tokens and
+//! keys; asking who has left.
 //! May touch: identity, model.
 //! Never: judging what a principal may do, or believing a job about itself without saying so.
 
@@ -22,9 +23,14 @@ mod keys;
 mod pool;
 mod process;
 mod redact;
+mod status_source;
 mod workload;
 
 pub use config::{Config, ConfigError, GithubConfig};
 pub use evidence::Evidence;
 pub use github::{RequestHost, RequestHostError};
+pub use status_source::{
+    AttributePath, AttributePathError, Barred, FileError, HandleKind, ListError, ScimConfig, SourceReport,
+    StatusConfig, StatusError, StatusWatch, WhenStale,
+};
 pub use workload::Workload;
