@@ -23,6 +23,7 @@ mod mark;
 mod origin;
 mod outcome;
 mod ports;
+mod standing;
 
 pub use address::Address;
 pub use domain::{DOMAIN_BYTES_MAX, DOMAINS_MAX, Domain, NAME_BYTES, NAME_WORDS};
@@ -37,9 +38,12 @@ pub use mark::Mark;
 pub use origin::{COMM_BYTES, Origin};
 pub use outcome::Outcome;
 pub use ports::Ports;
+pub use standing::{
+    ENDED_MAX, FOLLOWED_MAX, FileKey, FollowOffsets, ProcessId, Role, STARTERS_MAX, Standing, TICK_NS,
+};
 
 /// Version of everything in this crate. Part of the path under which maps and links are pinned.
-pub const LAYOUT: u32 = 5;
+pub const LAYOUT: u32 = 6;
 
 /// Most addresses that can be guarded at once.
 pub const GUARDED_ADDRESSES_MAX: u32 = 8_192;

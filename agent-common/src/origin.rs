@@ -1,6 +1,6 @@
 //! What is remembered of a redirected connect.
 
-use crate::Address;
+use crate::{Address, Standing};
 
 /// Bytes of a task's `comm`, its closing zero included (`TASK_COMM_LEN`).
 pub const COMM_BYTES: usize = 16;
@@ -33,9 +33,19 @@ pub struct Origin {
     pub port: u16,
     /// Always zero.
     pub padding: [u8; 6],
+    /// Where the process stood among the jobs of the host at that moment.
+    pub standing: Standing,
+    /// `CLOCK_MONOTONIC` when the job ended that it stems from, in nanoseconds. Zero where it had not; all ones where it
+    /// had, so long ago or so many jobs ago that nobody remembers when.
+    pub job_ended_at_ns: u64,
 }
 
-const _: () = assert!(size_of::<Origin>() == 88 && align_of::<Origin>() == 8);
+impl Origin {
+    /// The job has ended, and when is forgotten.
+    pub const ENDED_ONCE: u64 = u64::MAX;
+}
+
+const _: () = assert!(size_of::<Origin>() == 144 && align_of::<Origin>() == 8);
 const _: () = assert!(core::mem::offset_of!(Origin, netns_cookie) == 16);
 const _: () = assert!(core::mem::offset_of!(Origin, socket_cookie) == 24);
 const _: () = assert!(core::mem::offset_of!(Origin, cgroup_id) == 32);
@@ -45,6 +55,8 @@ const _: () = assert!(core::mem::offset_of!(Origin, gid) == 60);
 const _: () = assert!(core::mem::offset_of!(Origin, comm) == 64);
 const _: () = assert!(core::mem::offset_of!(Origin, port) == 80);
 const _: () = assert!(core::mem::offset_of!(Origin, padding) == 82);
+const _: () = assert!(core::mem::offset_of!(Origin, standing) == 88);
+const _: () = assert!(core::mem::offset_of!(Origin, job_ended_at_ns) == 136);
 
 // SAFETY: `repr(C)`, integers only, no padding the compiler added (asserted above).
 #[cfg(feature = "user")]

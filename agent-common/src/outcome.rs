@@ -41,11 +41,13 @@ pub enum Outcome {
     TamperingRefused = 16,
     /// A connect was paused until the agent listens in the socket's network namespace.
     Paused = 17,
+    /// A process found no room among those that are followed: it belongs to nobody, and so does what it starts.
+    NotFollowed = 18,
 }
 
 impl Outcome {
     /// Every outcome, in the order of their numbers.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Redirected,
         Self::Upstream,
         Self::UnknownNamespace,
@@ -64,9 +66,10 @@ impl Outcome {
         Self::PacketSocketRefused,
         Self::TamperingRefused,
         Self::Paused,
+        Self::NotFollowed,
     ];
     /// How many there are.
-    pub const COUNT: u32 = 18;
+    pub const COUNT: u32 = 19;
 
     /// Index of the outcome's counter.
     #[inline(always)]
@@ -97,6 +100,7 @@ impl Outcome {
             Self::PacketSocketRefused => "packet_socket_refused",
             Self::TamperingRefused => "tampering_refused",
             Self::Paused => "paused",
+            Self::NotFollowed => "not_followed",
         }
     }
 }

@@ -21,7 +21,7 @@ use aya_log_ebpf::warn;
 
 use crate::{
     events::{self, Name, Task},
-    listeners,
+    follow, listeners,
     maps::ORIGINS,
     marks, scope,
     sock_addr::{self, Family},
@@ -81,6 +81,7 @@ fn redirect(ctx: &SockAddrContext, family: Family, namespace: u64, asked: Addres
 fn remember(ctx: &SockAddrContext, namespace: u64, asked: Address) -> Result<(), Outcome> {
     let (pid, tid) = halves(bpf_get_current_pid_tgid());
     let (gid, uid) = halves(bpf_get_current_uid_gid());
+    let (standing, job_ended_at_ns) = follow::current();
     let mut origin = Origin {
         address: asked,
         netns_cookie: namespace,
@@ -97,6 +98,8 @@ fn remember(ctx: &SockAddrContext, namespace: u64, asked: Address) -> Result<(),
         comm: bpf_get_current_comm().unwrap_or_default(),
         port: sock_addr::port(ctx),
         padding: [0; 6],
+        standing,
+        job_ended_at_ns,
     };
     // SAFETY: the context's socket is a full one; the map copies the value.
     let kept = unsafe { ORIGINS.get_or_insert_ptr_mut(ctx, Some(&mut origin)) };

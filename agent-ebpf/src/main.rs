@@ -1,13 +1,13 @@
 //! The kernel programs: they tell a guarded connect from any other, and hand it to the agent or refuse it.
 //!
-//! Owns: the hooks on the cgroup and the maps they share.
+//! Owns: the hooks on the cgroup, those by which processes are followed, and the maps they share.
 //! May touch: agent-common.
-//! Never: a kernel structure outside of `lsm` (helpers give all that is needed, so there is nothing to relocate), an
+//! Never: a kernel structure outside of `lsm` and `follow` (helpers give all else, so there is nothing to relocate), an
 //! exemption from the guard by pid, uid or firewall mark, or a verdict beyond "guarded or not" and "the agent's own socket
 //! or not"; a name in a ClientHello only ever stops a packet, and never lets one through.
 //!
-//! One file per hook, `tripwire` beside `egress`, and five that they share: `events`, `maps`, `marks`, `scope` and
-//! `verdict`. `lsm` is a layer of its own, that is loaded only where the kernel has it. Fields of a context are read and
+//! One file per hook, `tripwire` beside `egress`, and six that they share: `events`, `fields`, `maps`, `marks`, `scope`
+//! and `verdict`. `lsm` is a layer of its own, that is loaded only where the kernel has it. Fields of a context are read and
 //! written volatile throughout: the compiler would otherwise merge neighbouring accesses into a wider one, which the
 //! verifier refuses.
 
@@ -18,6 +18,8 @@ mod connect;
 mod datagram;
 mod egress;
 mod events;
+mod fields;
+mod follow;
 mod listeners;
 mod lsm;
 mod maps;

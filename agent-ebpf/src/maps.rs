@@ -1,9 +1,9 @@
-//! Every map, with its bound. All but the last nine are pinned and outlive the agent.
+//! Every map, with its bound. All but the last ten are pinned and outlive the agent.
 
 use agent_common::{
-    ANNOUNCED_MAX, Address, EVENTS_BYTES, Event, FLOWS_MAX, Flow, GUARDED_ADDRESSES_MAX, LISTENERS_MAX,
-    Listener, Mark, OWN_MAX, Origin, Outcome, Own, PAUSED_MAX, Ports, Present, SERVICES_MAX, SUSPECTED_MAX,
-    ServiceName,
+    ANNOUNCED_MAX, Address, ENDED_MAX, EVENTS_BYTES, Event, FLOWS_MAX, FOLLOWED_MAX, FileKey, Flow,
+    GUARDED_ADDRESSES_MAX, LISTENERS_MAX, Listener, Mark, OWN_MAX, Origin, Outcome, Own, PAUSED_MAX, Ports,
+    Present, ProcessId, SERVICES_MAX, STARTERS_MAX, SUSPECTED_MAX, ServiceName, Standing,
 };
 use aya_ebpf::{
     btf_maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf, SkStorage},
@@ -38,6 +38,19 @@ pub(crate) static ACCEPTED: SkStorage<Origin> = SkStorage::new();
 /// By [`Outcome`]: how often.
 #[btf_map]
 pub(crate) static COUNTERS: PerCpuArray<u64, { Outcome::COUNT as usize }> = PerCpuArray::new();
+
+/// By pid (thread group), what is known of a process. Begun by the agent with what was there before it; from then on
+/// written where processes begin and end.
+#[btf_map]
+pub(crate) static FOLLOWED: HashMap<u32, Standing, { FOLLOWED_MAX as usize }> = HashMap::new();
+
+/// By worker: when its job ended, in nanoseconds after boot. Least recently used entries make room.
+#[btf_map]
+pub(crate) static ENDED: LruHashMap<ProcessId, u64, { ENDED_MAX as usize }> = LruHashMap::new();
+
+/// Files of runners and workers, with the [`Role`](agent_common::Role) of who runs one. Written by the agent alone.
+#[btf_map]
+pub(crate) static STARTERS: HashMap<FileKey, u32, { STARTERS_MAX as usize }> = HashMap::new();
 
 /// By [`Outcome`]: when it was last written to the log, in nanoseconds after boot.
 #[btf_map]
@@ -74,3 +87,7 @@ pub(crate) static ALIVE: Array<u64, 1> = Array::new();
 /// By thread: when its connect was last paused, in nanoseconds after boot.
 #[btf_map]
 pub(crate) static PAUSED: LruHashMap<u64, u64, { PAUSED_MAX as usize }> = LruHashMap::new();
+
+/// What the kernel calls the file that the agent asked about last.
+#[btf_map]
+pub(crate) static NAMED: Array<FileKey, 1> = Array::new();

@@ -101,6 +101,8 @@ impl Config {
                 domains: domains.clone(),
                 observing: matches!(file.mode, ModeWord::Observe),
                 scope: file.guard.scope.into(),
+                workers: file.workload.workers.clone(),
+                runners: Vec::new(),
                 lsm: interception::LsmConfig {
                     enabled: file.lsm.enabled,
                     network_services: file.lsm.network_services,

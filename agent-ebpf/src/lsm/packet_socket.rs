@@ -7,8 +7,8 @@
 use agent_common::Outcome;
 use aya_ebpf::{helpers::generated::bpf_get_current_ancestor_cgroup_id, macros::lsm, programs::LsmContext};
 
-use super::{GO_ON, fields::At, is_covered, refuse, setting};
-use crate::maps::SERVICES;
+use super::{GO_ON, is_covered, refuse, setting};
+use crate::{fields::At, maps::SERVICES};
 
 /// `AF_PACKET` and `AF_XDP`, address_families(7).
 const AF_PACKET: i32 = 17;

@@ -17,8 +17,9 @@ use aya_ebpf::{
     programs::LsmContext,
 };
 
-use super::{FIRST_PROCESS, GO_ON, current, fields::At, is_covered, setting};
+use super::{FIRST_PROCESS, GO_ON, current, is_covered, setting};
 use crate::{
+    fields::At,
     maps::{ALIVE, EVENTS, LISTENERS, PAUSED},
     marks, scope, verdict,
 };

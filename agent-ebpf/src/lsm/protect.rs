@@ -6,12 +6,8 @@
 use agent_common::{Outcome, Own, OwnKind};
 use aya_ebpf::{macros::lsm, programs::LsmContext};
 
-use super::{
-    FIRST_PROCESS, GO_ON, current,
-    fields::{self, At},
-    refuse, setting,
-};
-use crate::maps::OWN;
+use super::{FIRST_PROCESS, GO_ON, current, fields, refuse, setting};
+use crate::{fields::At, maps::OWN};
 
 /// Signals that anybody with the right may send: those that ask, and those that do nothing to it. signal(7)
 const SIGHUP: i32 = 1;

@@ -15,17 +15,20 @@ use crate::{cgroup::Cgroup, error::Error, hook::Hook, object, pins::Pins, sys};
 #[derive(Debug)]
 pub(crate) struct Links {
     pinned: Vec<(Hook, OwnedFd)>,
+    /// Those by which processes are followed, pinned as well.
+    following: Vec<OwnedFd>,
     /// On the agent's own cgroup, where that is not covered: gone with the agent, for it serves nobody else.
     _own: Option<OwnedFd>,
 }
 
 impl Links {
-    /// Puts every program in its place.
+    /// Puts every program in its place. `following` are links that are there already.
     pub(crate) fn attach(
         object: &Ebpf,
         pins: &Pins,
         cgroup: &Cgroup,
         own: Option<&Cgroup>,
+        following: Vec<OwnedFd>,
     ) -> Result<Self, Error> {
         let own = own.map(|own| {
             let hook = Hook::CarryRecord;
@@ -44,7 +47,7 @@ impl Links {
             )?;
             Ok((hook, link))
         });
-        Ok(Self { pinned: pinned.collect::<Result<_, Error>>()?, _own: own })
+        Ok(Self { pinned: pinned.collect::<Result<_, Error>>()?, following, _own: own })
     }
 
     /// The ids of the programs that are now behind the links.
@@ -58,7 +61,8 @@ impl Links {
 
     /// The numbers by which the kernel knows the links.
     pub(crate) fn ids(&self) -> io::Result<Vec<u32>> {
-        self.pinned.iter().map(|(_, link)| Ok(sys::link_info(link.as_fd())?.id)).collect()
+        let links = self.pinned.iter().map(|(_, link)| link).chain(&self.following);
+        links.map(|link| Ok(sys::link_info(link.as_fd())?.id)).collect()
     }
 }
 

@@ -27,6 +27,10 @@ pub struct Config {
     pub observing: bool,
     /// Which connections are caught.
     pub scope: Scope,
+    /// Executables of CI workers, whoever starts them: each process that runs one is the first of a job.
+    pub workers: Vec<PathBuf>,
+    /// Executables of CI runners that have no worker of their own: each process that one starts is the first of a job.
+    pub runners: Vec<PathBuf>,
     /// The optional layer on the kernel's security hooks.
     pub lsm: LsmConfig,
 }

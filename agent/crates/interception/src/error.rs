@@ -125,6 +125,9 @@ pub enum Error {
     /// What the programs say at once cannot be read.
     #[error("cannot read the kernel programs' events: {0}")]
     Events(#[source] io::Error),
+    /// Processes cannot be followed.
+    #[error("cannot follow processes: {0}")]
+    Follow(String),
     /// Network namespaces cannot be looked at or entered.
     #[error("cannot enter network namespaces: {0}: run as root, or with CAP_SYS_ADMIN and CAP_SYS_PTRACE")]
     Namespaces(#[source] io::Error),

@@ -6,6 +6,8 @@ use agent_common::Origin;
 use model::{OriginalDst, SocketOwner};
 use tokio::net::TcpStream;
 
+use crate::follow;
+
 /// A connection with where it was going and who opened it. Made only by
 /// [`accept`](crate::Interception::accept), from what the kernel recorded at the connect.
 #[derive(Debug)]
@@ -41,6 +43,8 @@ fn owner(origin: &Origin) -> SocketOwner {
         netns_cookie: origin.netns_cookie,
         socket_cookie: origin.socket_cookie,
         connected_at_ns: origin.connected_at_ns,
+        start_ticks: (origin.standing.role != 0).then_some(origin.standing.started),
+        standing: follow::standing(&origin.standing, origin.job_ended_at_ns),
         comm: String::from_utf8_lossy(comm).into_owned(),
     }
 }
@@ -65,6 +69,8 @@ mod tests {
             comm,
             port: 443,
             padding: [0; 6],
+            standing: agent_common::Standing::UNKNOWN,
+            job_ended_at_ns: 0,
         }
     }
 

@@ -21,6 +21,7 @@ use crate::{
     dialer::{Dialer, Marker},
     error::Error,
     events::Events,
+    follow::Following,
     forward::Forward,
     guarded::Guarded,
     intercepted::Intercepted,
@@ -52,6 +53,7 @@ struct Attached {
     forward: Mutex<Forward>,
     counters: Counters,
     events: Events,
+    following: Following,
     links: Links,
     places: Arc<Places>,
     _watch: Watch,
@@ -190,6 +192,12 @@ impl Interception {
         self.attached.lsm.programs()
     }
 
+    /// Where a process stands among the jobs of the host now. `None` where there is no such process.
+    #[must_use]
+    pub fn standing(&self, pid: u32) -> Option<(model::ProcessId, model::Standing)> {
+        self.attached.following.standing(pid)
+    }
+
     /// How many events were lost since this agent started, because they came faster than they were asked for; those that
     /// found no room in the kernel are counted as [`Outcome::EventLost`].
     #[must_use]
@@ -223,9 +231,10 @@ impl Interception {
     /// # Errors
     /// When a pin cannot be removed; what it held may still be attached. When the table cannot be.
     pub fn detach(self) -> Result<(), Error> {
-        let Self { attached: Attached { listeners, links, lsm, forward, .. }, pins, .. } = self;
+        let Self { attached: Attached { listeners, links, lsm, forward, following, .. }, pins, .. } = self;
         pins.remove()?;
         drop(lsm);
+        drop(following);
         // The programs go with the last descriptors of their links, and only then the listeners: a connect in between
         // is caught and closed.
         drop(links);
@@ -245,7 +254,9 @@ impl Attached {
             (take(&mut object, object::LISTENERS)?, take(&mut object, object::ACCEPTED)?);
         let (listeners, unknown) = Listeners::open(cfg.port, &marker, registry, accepted, cgroup)?;
         let events = Events::start(take(&mut object, object::EVENTS)?, unknown, listeners.watch())?;
-        let links = Links::attach(&object, pins, cgroup, own)?;
+        // Before anything is caught, so that who is caught is known.
+        let (following, followers) = Following::start(&mut object, pins, cfg)?;
+        let links = Links::attach(&object, pins, cgroup, own, followers)?;
         let unreadable = |source| Error::Pin { action: "read", path: cgroup.path().to_owned(), source };
         let places = Arc::new(Places::new(cgroup.try_clone().map_err(unreadable)?, links.programs()?));
         let guarded = Guarded::new(take(&mut object, object::GUARDED)?)?;
@@ -261,6 +272,7 @@ impl Attached {
             forward: Mutex::new(forward),
             counters,
             events,
+            following,
             links,
             _watch: Watch::start(places.clone()),
             places,

@@ -13,6 +13,7 @@
 //! address was guarded is found and destroyed.
 
 mod attach;
+mod btf;
 mod cgroup;
 mod config;
 mod counters;
@@ -20,6 +21,7 @@ mod destroy;
 mod dialer;
 mod error;
 mod events;
+mod follow;
 mod forward;
 mod guarded;
 mod hook;

@@ -4,7 +4,6 @@
 //! Every program stands alone. One that wants a field which this kernel does not have, or that the verifier refuses, is
 //! left out, said in the log and in [`Interception::lsm`](crate::Interception::lsm), and missed by nobody.
 
-mod btf;
 mod part;
 mod settings;
 
@@ -23,10 +22,11 @@ use aya::{
 use nix::time::{ClockId, clock_gettime};
 use tokio::task::JoinHandle;
 
+use self::part::Part;
 pub(crate) use self::settings::prepare;
-use self::{btf::KernelTypes, part::Part};
 use crate::{
     attach::Links,
+    btf::KernelTypes,
     cgroup::Cgroup,
     object::{MARKS, SHAPES},
     pins::Pins,

@@ -3,8 +3,8 @@
 use std::{io, path::Path};
 
 use agent_common::{
-    Address, DOMAINS_MAX, Domain, FLOWS_MAX, Flow, GUARDED_ADDRESSES_MAX, LISTENERS_MAX, Listener,
-    LsmSettings, Mark, Origin, Outcome, Ports,
+    Address, DOMAINS_MAX, Domain, ENDED_MAX, FLOWS_MAX, FOLLOWED_MAX, FileKey, Flow, GUARDED_ADDRESSES_MAX,
+    LISTENERS_MAX, Listener, LsmSettings, Mark, Origin, Outcome, Ports, ProcessId, STARTERS_MAX, Standing,
 };
 use aya::{
     Ebpf, EbpfLoader, include_bytes_aligned,
@@ -16,6 +16,7 @@ use aya::{
 use crate::{
     config::{Config, Scope},
     error::Error,
+    follow,
     hook::Hook,
     pins::Pins,
 };
@@ -33,6 +34,9 @@ pub(crate) const ORIGINS: &str = "ORIGINS";
 pub(crate) const FLOWS: &str = "FLOWS";
 pub(crate) const ACCEPTED: &str = "ACCEPTED";
 pub(crate) const COUNTERS: &str = "COUNTERS";
+pub(crate) const FOLLOWED: &str = "FOLLOWED";
+pub(crate) const ENDED: &str = "ENDED";
+pub(crate) const STARTERS: &str = "STARTERS";
 /// The ring buffer of events, which is not pinned.
 pub(crate) const EVENTS: &str = "EVENTS";
 
@@ -46,7 +50,7 @@ pub(crate) struct Shape {
 }
 
 /// Every pinned map. Keys of socket storage are descriptors.
-pub(crate) const SHAPES: [Shape; 7] = [
+pub(crate) const SHAPES: [Shape; 10] = [
     Shape::of::<Address, Ports>(GUARDED, MapType::Hash, GUARDED_ADDRESSES_MAX),
     Shape::of::<u64, Listener>(LISTENERS, MapType::Hash, LISTENERS_MAX),
     Shape::of::<i32, Mark>(MARKS, MapType::SkStorage, 0),
@@ -54,6 +58,9 @@ pub(crate) const SHAPES: [Shape; 7] = [
     Shape::of::<Flow, Origin>(FLOWS, MapType::LruHash, FLOWS_MAX),
     Shape::of::<i32, Origin>(ACCEPTED, MapType::SkStorage, 0),
     Shape::of::<u32, u64>(COUNTERS, MapType::PerCpuArray, Outcome::COUNT),
+    Shape::of::<u32, Standing>(FOLLOWED, MapType::Hash, FOLLOWED_MAX),
+    Shape::of::<ProcessId, u64>(ENDED, MapType::LruHash, ENDED_MAX),
+    Shape::of::<FileKey, u32>(STARTERS, MapType::Hash, STARTERS_MAX),
 ];
 
 impl Shape {
@@ -96,6 +103,8 @@ pub(crate) fn load(cfg: &Config, pins: &Pins, lsm: &LsmSettings) -> Result<Ebpf,
     loader.override_global("DOMAINS", &domains[..], true);
     loader.override_global("IS_STRICT", &is_strict, true);
     loader.override_global("LSM_SETTINGS", lsm, true);
+    let offsets = follow::offsets()?;
+    loader.override_global("FOLLOW_OFFSETS", &offsets, true);
     for shape in &SHAPES {
         let path = pins.path(shape.name);
         shape.check(&path)?;
@@ -105,6 +114,7 @@ pub(crate) fn load(cfg: &Config, pins: &Pins, lsm: &LsmSettings) -> Result<Ebpf,
     for hook in Hook::ALL {
         verify(&mut object, hook)?;
     }
+    follow::verify(&mut object)?;
     Ok(object)
 }
 

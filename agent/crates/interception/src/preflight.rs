@@ -287,6 +287,8 @@ mod tests {
             drop_forwarded: true,
             domains: Vec::new(),
             observing: false,
+            workers: Vec::new(),
+            runners: Vec::new(),
             scope: crate::Scope::default(),
             lsm: LsmConfig::default(),
         };

@@ -1,7 +1,7 @@
 //! System calls that aya does not wrap, each as a safe function over owned descriptors.
 
 use std::{
-    ffi::CString,
+    ffi::{CStr, CString},
     io, mem,
     os::{
         fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd},
@@ -14,7 +14,9 @@ use std::{
 const BPF_OBJ_PIN: libc::c_long = 6;
 const BPF_OBJ_GET: libc::c_long = 7;
 const BPF_OBJ_GET_INFO_BY_FD: libc::c_long = 15;
+const BPF_PROG_TEST_RUN: libc::c_long = 10;
 const BPF_PROG_QUERY: libc::c_long = 16;
+const BPF_RAW_TRACEPOINT_OPEN: libc::c_long = 17;
 const BPF_LINK_CREATE: libc::c_long = 28;
 const BPF_LINK_UPDATE: libc::c_long = 29;
 /// `enum bpf_attach_type` in `linux/bpf.h`.
@@ -86,6 +88,33 @@ struct Object {
 }
 
 #[repr(C)]
+struct TracepointOpen {
+    name: u64,
+    program: RawFd,
+    padding: u32,
+    cookie: u64,
+}
+
+#[repr(C)]
+#[derive(Default)]
+struct TestRun {
+    program: RawFd,
+    answer: u32,
+    data_sizes: [u32; 2],
+    data: [u64; 2],
+    repeat: u32,
+    duration: u32,
+    context_size: u32,
+    context_size_out: u32,
+    context: u64,
+    context_out: u64,
+    flags: u32,
+    cpu: u32,
+    batch_size: u32,
+    padding: u32,
+}
+
+#[repr(C)]
 struct Info {
     fd: RawFd,
     size: u32,
@@ -138,6 +167,34 @@ pub(crate) fn lsm_attach(program: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     let fd = unsafe { bpf(BPF_LINK_CREATE, &mut attr) }?;
     // SAFETY: the command answers a new descriptor that nobody else knows.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Puts a program on a tracepoint of the kernel's. The link holds it there for as long as it is open or pinned; it
+/// cannot be given another program.
+pub(crate) fn tracepoint_attach(program: BorrowedFd<'_>, name: &CStr) -> io::Result<OwnedFd> {
+    let mut attr = TracepointOpen {
+        name: name.as_ptr().expose_provenance() as u64,
+        program: program.as_raw_fd(),
+        padding: 0,
+        cookie: 0,
+    };
+    // SAFETY: the command reads `attr`, laid out as it asks, and the name, which lives until the call is over.
+    let fd = unsafe { bpf(BPF_RAW_TRACEPOINT_OPEN, &mut attr) }?;
+    // SAFETY: the command answers a new descriptor that nobody else knows.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Runs a tracepoint's program once, in the calling thread, with one argument.
+pub(crate) fn run_traced(program: BorrowedFd<'_>, argument: u64) -> io::Result<()> {
+    let mut attr = TestRun {
+        program: program.as_raw_fd(),
+        context: (&raw const argument).expose_provenance() as u64,
+        context_size: u32::try_from(size_of::<u64>()).map_err(io::Error::other)?,
+        ..TestRun::default()
+    };
+    // SAFETY: the command reads `attr`, laid out as it asks, and `context_size` bytes of the argument, which lives until
+    // the call is over; it writes what it found out into `attr`.
+    unsafe { bpf(BPF_PROG_TEST_RUN, &mut attr) }.map(drop)
 }
 
 /// Replaces the program behind a link, at once: no call meets neither or both.

@@ -5,6 +5,8 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
+use crate::standing::Standing;
+
 /// The address a client asked `connect(2)` for, before the kernel pointed its socket at the agent.
 ///
 /// A type of its own because mixing it up with the peer of the accepted socket would be the worst
@@ -63,6 +65,10 @@ pub struct SocketOwner {
     pub socket_cookie: u64,
     /// `CLOCK_MONOTONIC` nanoseconds at the connect.
     pub connected_at_ns: u64,
+    /// When the process began, in clock ticks after boot; `None` where it was not followed.
+    pub start_ticks: Option<u64>,
+    /// Where it stood among the jobs of the host.
+    pub standing: Standing,
     /// The task's `comm`, at most 15 bytes. The task chooses it: never evidence, only a hint for a reader.
     pub comm: String,
 }

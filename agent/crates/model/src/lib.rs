@@ -12,6 +12,7 @@ mod process;
 mod result_set;
 mod secret;
 mod sql_text;
+mod standing;
 mod time;
 
 pub use address::{HostName, HostNameError, OriginalDst, SocketOwner};
@@ -22,6 +23,7 @@ pub use process::{Ancestor, ProcessFacts};
 pub use result_set::{ColumnMeta, ResultSet, Rows};
 pub use secret::Secret;
 pub use sql_text::{SqlText, SqlTextTooLong};
+pub use standing::{ProcessId, Standing};
 pub use time::Timestamp;
 
 /// What the agent does with its verdicts.

@@ -2,7 +2,7 @@
 
 use agent_common::Offsets;
 
-use super::btf::KernelTypes;
+use crate::btf::KernelTypes;
 
 /// One program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,10 +6,11 @@ use agent_common::LsmSettings;
 
 use super::{
     Plan,
-    btf::KernelTypes,
     part::{self, Part},
 };
-use crate::{cgroup::Cgroup, config::Config, hook::Hook, pins::Pins, preflight::may_continue};
+use crate::{
+    btf::KernelTypes, cgroup::Cgroup, config::Config, hook::Hook, pins::Pins, preflight::may_continue,
+};
 
 /// Inode number of the initial pid namespace, `PROC_PID_INIT_INO` in `linux/proc_ns.h`.
 const FIRST_PIDS: u32 = 0xefff_fffc;

@@ -15,6 +15,7 @@ mod events;
 mod exhausted;
 mod forwarded;
 mod handed;
+mod jobs;
 mod namespaces;
 mod older;
 mod programs;

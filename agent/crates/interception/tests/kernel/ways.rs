@@ -16,7 +16,7 @@ fn a_connect_is_caught_with_its_destination_and_its_owner() {
         let mut client = world.start("connect 203.0.113.10 443");
         let pid = client.pid();
         let expected = format!(
-            "peer=203.0.113.10:443 got=AGENT 203.0.113.10:443 pid={pid} tid={pid} uid=0 gid=0 cgroup={} comm=python3",
+            "peer=203.0.113.10:443 got=AGENT 203.0.113.10:443 pid={pid} tid={pid} uid=0 gid=0 cgroup={} comm=python3 is=outside",
             world.cgroup_id()
         );
         assert_eq!(client.line().await, expected);

@@ -23,6 +23,8 @@ fn owner(pid: u32, connected_at_ns: u64) -> SocketOwner {
         netns_cookie: 1,
         socket_cookie: 1,
         connected_at_ns,
+        start_ticks: None,
+        standing: model::Standing::Unknown,
         comm: "x".to_owned(),
     }
 }

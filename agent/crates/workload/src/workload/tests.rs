@@ -277,6 +277,8 @@ async fn this_process_is_identified_and_is_no_job() {
         cgroup_id: 1,
         netns_cookie: 1,
         socket_cookie: 1,
+        start_ticks: None,
+        standing: model::Standing::Unknown,
         connected_at_ns: u64::try_from(uptime.tv_sec).unwrap() * 1_000_000_000
             + u64::try_from(uptime.tv_nsec).unwrap(),
         comm: String::new(),

@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
 
 use interception::{Config, Intercepted, Interception, Outcome};
+use model::Standing;
 use tokio::{io::AsyncWriteExt as _, task::JoinHandle};
 
 /// Answers each connection with one line and ends it.
@@ -61,12 +62,31 @@ impl Agent {
 async fn answer(caught: Intercepted) {
     let (mut stream, dst, owner) = caught.into_parts();
     let line = format!(
-        "AGENT {dst} pid={} tid={} uid={} gid={} cgroup={} comm={}\n",
-        owner.pid, owner.tid, owner.uid, owner.gid, owner.cgroup_id, owner.comm
+        "AGENT {dst} pid={} tid={} uid={} gid={} cgroup={} comm={} is={}\n",
+        owner.pid,
+        owner.tid,
+        owner.uid,
+        owner.gid,
+        owner.cgroup_id,
+        owner.comm,
+        stands(owner.standing)
     );
     assert!(owner.netns_cookie > 0 && owner.socket_cookie > 0 && owner.connected_at_ns > 0, "{owner:?}");
     // A client may be gone by now. What it sent is read to its end: closing over unread data would be a reset.
     if stream.write_all(line.as_bytes()).await.is_ok() && stream.shutdown().await.is_ok() {
         let _gone = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
+    }
+}
+
+/// In one word: what it is, with the pids of worker and step.
+fn stands(standing: Standing) -> String {
+    match standing {
+        Standing::Unknown => "unknown".to_owned(),
+        Standing::Outside => "outside".to_owned(),
+        Standing::Worker(worker) => format!("worker:{}", worker.pid),
+        Standing::Member { worker, step } => format!("member:{}:{}", worker.pid, step.pid),
+        Standing::LeftOver { worker, ended_at_ns } => {
+            format!("left:{}:{}", worker.pid, if ended_at_ns.is_some() { "then" } else { "once" })
+        }
     }
 }

@@ -32,7 +32,7 @@ use tokio::{
     io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
     net::{TcpListener, TcpStream, UdpSocket},
     process::{Child, ChildStdout},
-    time::timeout,
+    time::{sleep, timeout},
 };
 
 use self::{home::Home, namespace::Namespace};
@@ -54,6 +54,7 @@ const ATTACH_TO_ROOT: &str = "SNOWFENCE_TEST_ATTACH_TO_ROOT";
 const SCRIPT: &str = concat!(
     include_str!("ring.py"),
     include_str!("handed.py"),
+    include_str!("jobs.py"),
     include_str!("packets.py"),
     include_str!("protocols.py"),
     include_str!("client.py")
@@ -175,6 +176,11 @@ impl World {
         self.start(line).last_line().await
     }
 
+    /// Starts a client through another program, which is given its command line.
+    pub(crate) fn start_through(&self, through: &[&str], line: &str) -> Client {
+        Client::start(&self.cgroup, through, line)
+    }
+
     /// Starts a job's client in another namespace.
     pub(crate) fn start_in(&self, namespace: &Namespace, line: &str) -> Client {
         let net = format!("--net={}", namespace.path().display());
@@ -222,7 +228,19 @@ impl World {
 pub(crate) fn config(cgroup: Option<PathBuf>, pins: PathBuf, port: u16) -> Config {
     let domains = vec![HostName::parse("snowflakecomputing.com").unwrap()];
     let (scope, lsm) = (Scope::Addresses, LsmConfig::default());
-    Config { cgroup, pins, port, drop_forwarded: true, domains, observing: false, scope, lsm }
+    let (workers, runners) = (Vec::new(), Vec::new());
+    Config {
+        cgroup,
+        pins,
+        port,
+        drop_forwarded: true,
+        domains,
+        observing: false,
+        scope,
+        workers,
+        runners,
+        lsm,
+    }
 }
 
 impl Drop for World {
@@ -280,6 +298,7 @@ impl Drop for Sibling {
 /// A process of a job.
 pub(crate) struct Client {
     child: Child,
+    pid: u32,
     said: tokio::io::Lines<BufReader<ChildStdout>>,
 }
 
@@ -290,11 +309,12 @@ impl Client {
         let mut child =
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
         let said = BufReader::new(child.stdout.take().unwrap()).lines();
-        Self { child, said }
+        let pid = child.id().unwrap();
+        Self { child, pid, said }
     }
 
     pub(crate) fn pid(&self) -> u32 {
-        self.child.id().unwrap()
+        self.pid
     }
 
     /// The next line that it says.
@@ -303,12 +323,23 @@ impl Client {
         said.unwrap().expect("the client says no more")
     }
 
+    /// Takes note of its end, so that its pid is free, and goes on reading what its children say.
+    pub(crate) async fn reap(&mut self) {
+        let ended = async {
+            while self.child.try_wait().unwrap().is_none() {
+                sleep(Duration::from_millis(10)).await;
+            }
+        };
+        timeout(CLIENT_TIME_MAX, ended).await.expect("the client does not end");
+    }
+
     /// Lets a waiting client go on.
     pub(crate) async fn nudge(&mut self) {
         self.child.stdin.as_mut().unwrap().write_all(b"\n").await.unwrap();
     }
 
-    async fn last_line(mut self) -> String {
+    /// What it says last.
+    pub(crate) async fn last_line(mut self) -> String {
         let mut last = self.line().await;
         while let Some(line) = timeout(CLIENT_TIME_MAX, self.said.next_line()).await.unwrap().unwrap() {
             last = line;

@@ -23,7 +23,7 @@ const VOLATILE: u32 = 9;
 const CONST: u32 = 10;
 
 /// Types by their number.
-pub(super) struct KernelTypes {
+pub(crate) struct KernelTypes {
     bytes: Vec<u8>,
     /// Where each type begins; the first is void, and nowhere.
     types: Vec<usize>,
@@ -45,7 +45,7 @@ struct Head {
 
 impl KernelTypes {
     /// Those of the running kernel; the error says what to do.
-    pub(super) fn of_the_kernel() -> Result<Self, String> {
+    pub(crate) fn of_the_kernel() -> Result<Self, String> {
         let mut bytes = Vec::new();
         let read = File::open(KERNEL).and_then(|file| file.take(BYTES_MAX).read_to_end(&mut bytes));
         read.map_err(|error| format!("{KERNEL}: {error}: boot a kernel built with CONFIG_DEBUG_INFO_BTF"))?;
@@ -74,7 +74,7 @@ impl KernelTypes {
 
     /// At which byte of the structure `of` the last field of `way` lies, each a field of the one before. A structure
     /// without a name is looked through.
-    pub(super) fn offset(&self, of: &str, way: &[&str]) -> Option<u32> {
+    pub(crate) fn offset(&self, of: &str, way: &[&str]) -> Option<u32> {
         let mut found = self.types.iter().skip(1).filter_map(|at| {
             let head = head(&self.bytes, *at)?;
             (head.kind == STRUCT && self.name(head.name)? == of.as_bytes()).then_some(*at)
