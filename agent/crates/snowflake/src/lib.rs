@@ -22,6 +22,7 @@ mod login;
 mod login_reply;
 mod monitoring;
 mod names;
+pub mod own;
 mod parameters;
 mod passing;
 mod query;
