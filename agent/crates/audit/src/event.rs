@@ -6,6 +6,7 @@
 mod asked;
 mod container;
 mod outcome;
+mod own_session;
 mod who;
 
 use model::{Mode, QueryId, SessionId, Timestamp};
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 pub use asked::{Decision, Login, RefusedConnection, RefusedRequest, Statement, TableUse, Verdict};
 pub use container::Container;
 pub use outcome::{Answered, Closing, Failed, LoggedIn, Lost, MaskedColumn, Outcome, Reading, Withheld};
+pub use own_session::{OwnSession, OwnStep};
 pub use who::{Assurance, Parent, Process, Who};
 
 use crate::wire;
@@ -59,6 +61,8 @@ pub enum Event {
     Outcome(Closing),
     /// A result was read once more after its statement had come to its end.
     Reading(Box<Reading>),
+    /// Something happened to the session that the agent has for itself beside this one.
+    OwnSession(OwnSession),
     /// A session is over.
     SessionEnd(SessionEnd),
     /// Bytes that a crash left at the end of the record were moved to a file of their own.
@@ -171,6 +175,7 @@ from! {
     Event::RefusedRequest(RefusedRequest) = Box::new;
     Event::Statement(Statement) = Box::new;
     Event::Reading(Reading) = Box::new;
+    Event::OwnSession(OwnSession) = |part| part;
     Event::SessionEnd(SessionEnd) = |part| part;
     Intent::Login(Login) = Box::new;
     Intent::Statement(Statement) = Box::new;

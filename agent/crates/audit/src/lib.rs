@@ -24,7 +24,7 @@ pub use chain::Head;
 pub use error::{Damage, Error};
 pub use event::{
     Answered, Assurance, Closing, Container, Decision, Entry, Event, Failed, Intent, LoggedIn, Login, Lost,
-    MaskedColumn, Outcome, Parent, Process, Reading, RefusedConnection, RefusedRequest, SCHEMA_VERSION,
-    SessionEnd, SetAside, Start, Statement, Stop, TableUse, Verdict, Who, Withheld,
+    MaskedColumn, Outcome, OwnSession, OwnStep, Parent, Process, Reading, RefusedConnection, RefusedRequest,
+    SCHEMA_VERSION, SessionEnd, SetAside, Start, Statement, Stop, TableUse, Verdict, Who, Withheld,
 };
 pub use journal::{Journal, Receipt};

@@ -8,7 +8,8 @@ use serde::Serialize;
 use crate::{
     error::{Damage, Error},
     event::{
-        Decision, Entry, Event, Login, Outcome, RefusedConnection, RefusedRequest, SessionEnd, Statement, Who,
+        Decision, Entry, Event, Login, Outcome, OwnStep, RefusedConnection, RefusedRequest, SessionEnd,
+        Statement, Who,
     },
     scan::{End, Rest, scan},
     wire,
@@ -98,6 +99,8 @@ pub struct SessionDetail {
     pub login: Login,
     /// What came of that; `None` while it is under way, and when it was not permitted.
     pub login_outcome: Option<Outcome>,
+    /// What happened to the session that the agent has for itself beside it, in order.
+    pub own_session: Vec<OwnStep>,
     /// Its statements, in order.
     pub statements: Vec<StatementDetail>,
     /// How it ended; `None` while it is open.
@@ -188,6 +191,7 @@ pub fn session(dir: &Path, id: SessionId) -> Result<Option<SessionDetail>, Error
                 summary: SessionSummary::new(&login, time),
                 login: *login,
                 login_outcome: None,
+                own_session: Vec::new(),
                 statements: Vec::new(),
                 end: None,
                 damage: None,
@@ -205,6 +209,7 @@ fn session_of(event: &Event) -> Option<SessionId> {
         Event::Statement(statement) => Some(statement.session),
         Event::Outcome(closing) => Some(closing.session),
         Event::Reading(reading) => Some(reading.session),
+        Event::OwnSession(own) => Some(own.session),
         Event::SessionEnd(end) => Some(end.session),
         Event::Start(_)
         | Event::Stop(_)
@@ -290,6 +295,7 @@ impl SessionDetail {
                     found.readings.push(ReadingDetail { time: entry.time, outcome: reading.outcome });
                 }
             }
+            Event::OwnSession(own) => self.own_session.push(own.step),
             Event::SessionEnd(end) => self.end = Some(end),
             _ => {}
         }

@@ -5,7 +5,10 @@ mod support;
 
 use std::{fs, time::Duration};
 
-use audit::{Decision, Error, Event, Failed, Outcome, Reading, RefusedConnection, SessionEnd, read};
+use audit::{
+    Decision, Error, Event, Failed, Outcome, OwnSession, OwnStep, Reading, RefusedConnection, SessionEnd,
+    read,
+};
 use model::{ConnectionId, Mode};
 use support::{answered, entries, logged_in, login, query_id, session_id, start, statement};
 use uuid::Uuid;
@@ -23,6 +26,10 @@ async fn a_session_reads_back_as_it_was_written() {
     assert_eq!(under_way.statements[0].outcome, None);
     receipt.close(answered()).await.unwrap();
     journal.append(statement(1, 12, Decision::Refused)).await.unwrap();
+    let opened = OwnStep::Opened { server_session: Some("42".to_owned()) };
+    for step in [OwnStep::Asked, opened.clone()] {
+        journal.append(OwnSession { session: session_id(1), step }).await.unwrap();
+    }
     journal.append(SessionEnd { session: session_id(1), reason: "closed".to_owned() }).await.unwrap();
     let head = journal.head();
     assert_eq!(journal.stop("done").await.unwrap(), head.seq + 1);
@@ -33,6 +40,7 @@ async fn a_session_reads_back_as_it_was_written() {
     assert_eq!(detail.statements[0].statement, statement(1, 11, Decision::Permitted));
     assert_eq!(detail.statements[0].outcome, Some(Outcome::Answered(answered())));
     assert_eq!(detail.statements[1].outcome, None);
+    assert_eq!(detail.own_session, [OwnStep::Asked, opened]);
     assert_eq!(detail.end.unwrap().reason, "closed");
     let summary = &read::sessions(dir.path()).unwrap().sessions[0];
     assert_eq!((summary.statements, summary.permitted, summary.refused, summary.lost), (2, 1, 1, 0));

@@ -1,7 +1,7 @@
 //! One session as a page for a person.
 
 use audit::{
-    Answered, Assurance, Container, Decision, Outcome, Verdict,
+    Answered, Assurance, Container, Decision, Outcome, OwnStep, Verdict,
     read::{SessionDetail, StatementDetail},
 };
 
@@ -60,6 +60,21 @@ fn heading(page: &mut String, session: &SessionDetail) {
     verdict(page, &login.verdict);
     if let Some(outcome) = &session.login_outcome {
         line(page, "outcome", &result(outcome));
+    }
+    for step in &session.own_session {
+        line(page, "lookups", &own_step(step));
+    }
+}
+
+fn own_step(step: &OwnStep) -> String {
+    match step {
+        OwnStep::Asked => "the agent logs in for itself".to_owned(),
+        OwnStep::Opened { server_session: Some(id) } => {
+            format!("the agent's own session is Snowflake's {id}")
+        }
+        OwnStep::Opened { server_session: None } => "the agent has a session of its own".to_owned(),
+        OwnStep::Unavailable { reason } => format!("none: {reason}"),
+        _ => "-".to_owned(),
     }
 }
 
