@@ -21,6 +21,7 @@ use crate::{
     addresses::{Addresses, Whose},
     answer::Answer,
     arrival::Arrival,
+    catalog::Catalog,
     connect_proxy, housekeeping,
     limits::{EXCHANGE_CHARS_MAX, HEAD_WAIT_MAX, REQUEST_BYTES_MAX, STATEMENT_BYTES_MAX},
     login,
@@ -69,6 +70,8 @@ pub struct Corridor {
     pub(crate) kept: Kept,
     /// Facts kept for texts that come again.
     pub(crate) seen: Seen,
+    /// What tables and views are.
+    pub(crate) catalog: Catalog,
     pub(crate) sql_api: sql_api::Memory,
     pub(crate) addresses: Arc<dyn Addresses>,
     /// The way for what is not Snowflake's.
@@ -142,6 +145,7 @@ impl Corridor {
             sessions: Sessions::new(),
             kept: Kept::default(),
             seen: Seen::default(),
+            catalog: Catalog::default(),
             sql_api: sql_api::Memory::new(),
             addresses: parts.addresses,
             passage: Passage::new(),

@@ -51,7 +51,10 @@ pub(crate) async fn close(
 ) -> Result<Answer, Refusal> {
     let token = session_token(&inbound.headers)?.ok_or(Refusal::UnknownSession)?;
     let session = corridor.session(peer, &token)?;
-    let reply = corridor.upstream.keep(&lease(token), peer, inbound).await?;
+    let lease = lease(token);
+    let (reply, ()) =
+        tokio::join!(corridor.upstream.keep(&lease, peer, inbound), session.lookups.own.end(corridor, peer));
+    let reply = reply?;
     corridor.sessions.forget(session.id);
     session.statements.lose_all("its session was closed before there was an outcome").await;
     let end = audit::SessionEnd { session: session.id, reason: "the client closed it".to_owned() };

@@ -8,6 +8,7 @@
 mod addresses;
 mod answer;
 mod arrival;
+mod catalog;
 mod connect_proxy;
 mod corridor;
 mod housekeeping;

@@ -113,3 +113,28 @@ pub(crate) const PROXY_BODY_WAIT_MAX: Duration = Duration::from_secs(30);
 pub(crate) const SEEN_BYTES_MAX: usize = 8 << 20;
 /// Those of one text, beyond which they are not kept: few are as large, and they would drive out many.
 pub(crate) const SEEN_FACTS_BYTES_MAX: usize = 256 << 10;
+
+/// How long a statement waits to hear what the tables and views are that it names, all together.
+pub(crate) const CATALOG_WAIT_MAX: Duration = Duration::from_secs(10);
+
+/// How many of them Snowflake is asked about for one statement, and how deep views over views are followed.
+pub(crate) const CATALOG_ASKED_MAX: usize = 256;
+/// See [`CATALOG_ASKED_MAX`].
+pub(crate) const CATALOG_ROUNDS_MAX: usize = 16;
+
+/// How long an answer is believed. Who changes a table on this host is seen; who does so elsewhere is not.
+pub(crate) const CATALOG_AGE_MAX: Duration = Duration::from_secs(60);
+
+/// Answers kept, all together, and the largest that is kept.
+pub(crate) const CATALOG_BYTES_MAX: usize = 16 << 20;
+/// See [`CATALOG_BYTES_MAX`].
+pub(crate) const CATALOG_ENTRY_BYTES_MAX: usize = 1 << 20;
+
+/// Tables of its own (`TEMPORARY`) that a session may have made before nothing more is looked up for it.
+pub(crate) const PRIVATE_TABLES_MAX: usize = 1_024;
+
+/// When the agent's own session could not be opened, or fell silent, it is tried again after so long.
+pub(crate) const OWN_SESSION_RETRY: Duration = Duration::from_secs(60);
+
+/// How long the end of the agent's own session may take, which its client waits for.
+pub(crate) const OWN_SESSION_END_WAIT_MAX: Duration = Duration::from_secs(2);

@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use crate::{
     answer::Answer,
+    catalog::own::Own,
     corridor::{Corridor, Peer},
     record,
     refusal::{Refusal, What, Withheld},
@@ -58,7 +59,8 @@ pub(crate) async fn login(
     // The credential of a login travels in the body, not in a header.
     let lease = Lease::own(None);
     let sent = corridor.upstream.log_in(permit, &receipt, &lease, peer, inbound).await;
-    Ok(finish(corridor, peer, account, &request, receipt, sent).await)
+    let own = Own::of(&request, &inbound.json()?);
+    Ok(finish(corridor, peer, account, (&request, own), receipt, sent).await)
 }
 
 /// Writes a refused login down, then refuses it. If it cannot be written down, it is refused all the same.
@@ -79,7 +81,7 @@ async fn finish(
     corridor: &Corridor,
     peer: &Peer,
     account: &AccountName,
-    request: &LoginRequest,
+    (request, own): (&LoginRequest, Own),
     receipt: audit::Receipt,
     sent: Result<Reply, UpstreamError>,
 ) -> Answer {
@@ -105,15 +107,9 @@ async fn finish(
         Ok((LoginReply::Success(success), body)) => {
             let user = request.user.clone().unwrap_or_default();
             let names = success.names.clone();
-            let bound = Arc::new(Session::new(
-                session,
-                account.clone(),
-                user,
-                peer.job(),
-                names,
-                success.fold_quoted,
-                success.server_session_id,
-            ));
+            let (job, number) = (peer.job(), success.server_session_id);
+            let bound = Session::new(session, account.clone(), user, job, names, success.fold_quoted, number);
+            let bound = Arc::new(bound.looking_up(own));
             corridor.sessions.bind(&success.token, bound.clone());
             if let Some(master) = &success.master_token {
                 corridor.sessions.bind(master, bound);

@@ -9,6 +9,7 @@ use snowflake::{SessionNames, session_token};
 
 use crate::{
     answer::Answer,
+    catalog::{Reader, Understood},
     corridor::{Corridor, Peer},
     housekeeping, record,
     refusal::{Refusal, What},
@@ -94,7 +95,7 @@ impl Errand<'_> {
     /// Everything between the request and its answer.
     async fn run(self, ticket: Option<&Ticket>) -> Result<Told, Refusal> {
         let Self { corridor, peer, session, id, .. } = self;
-        let Reading { facts, names, turn } = self.read(ticket).await;
+        let Reading { understood: Understood { facts, .. }, names, turn } = self.read(ticket).await;
         let intent = |verdict| intent(peer, session, self.request, id, &facts, verdict);
         let asked = StatementAsk {
             principal: &peer.principal,
@@ -118,9 +119,10 @@ impl Errand<'_> {
         let receipt = corridor.journal.open(intent(verdict)).await?;
         let lease = housekeeping::lease(self.token);
         let renaming = Renaming::of(&facts, session);
+        let changing = corridor.catalog.begin(session, &facts);
         match corridor.upstream.execute(permit, &receipt, &lease, peer, self.worded).await {
             Ok((reply, clearance)) => {
-                let hold = Hold { renaming, _turn: turn };
+                let hold = Hold { renaming, _changing: changing, _turn: turn };
                 Ok(finish(corridor, session, Open { receipt, hold: Some(hold) }, reply, clearance).await)
             }
             Err(refusal) => {
@@ -161,30 +163,32 @@ impl Errand<'_> {
     async fn read(&self, ticket: Option<&Ticket>) -> Reading {
         let session = self.session;
         let text = &self.worded.request().text;
-        let analyze = |names: &SessionNames| {
+        let analyze = async |names: &SessionNames| {
             let (database, schema) = (names.database.clone(), names.schema.clone());
             let (fold_quoted, number) = (session.fold_quoted, session.number);
             let scope =
                 sql::SessionNames { database, schema, fold_quoted, number, ..sql::SessionNames::default() };
-            self.corridor.seen.analyze(text, scope)
+            let (corridor, peer, role) = (self.corridor, self.peer, names.role.as_ref());
+            let reader = Reader { corridor, peer, session, role };
+            corridor.catalog.read(reader, text, scope).await
         };
         let mut turn = self.wait(session.share()).await;
         let mut names = session.names();
-        let mut facts = analyze(&names);
-        if may_rename(&facts) {
+        let mut understood = analyze(&names).await;
+        if may_rename(&understood.facts) {
             drop(turn);
             turn = self.wait(session.alone()).await;
             names = session.names();
-            facts = analyze(&names);
+            understood = analyze(&names).await;
         }
         if let Some(ticket) = ticket {
             let common = ticket.names(&names);
             if common != names {
-                facts = analyze(&common);
+                understood = analyze(&common).await;
                 names = common;
             }
         }
-        Reading { facts, names, turn }
+        Reading { understood, names, turn }
     }
 
     async fn wait(&self, turn: impl Future<Output = Turn>) -> Turn {
@@ -194,7 +198,7 @@ impl Errand<'_> {
 
 /// A statement that was understood, under names that stay as they are until it is answered.
 struct Reading {
-    facts: Arc<sql::Facts>,
+    understood: Understood,
     names: SessionNames,
     turn: Turn,
 }

@@ -1,24 +1,45 @@
 //! What statements mean that were read before: drivers and tools send the same texts again and again.
 //!
-//! Reading is pure: the same text under the same names has the same facts. Both are compared in full, not by a digest.
-//! What is kept is only what a text means; whether it may run is asked anew each time.
+//! Reading is pure: the same text under the same names, with the same known of tables and views, has the same facts. Texts
+//! and names are compared in full, not by a digest, and what was known of tables by when it was said. What is kept is only
+//! what a text means; whether it may run is asked anew each time.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     mem,
     sync::{Arc, Mutex},
 };
 
-use model::SqlText;
+use model::{SqlText, TableName};
 use sql::{Catalog, Facts, SessionNames};
 
 use crate::{
+    catalog::cache::{Sight, Stamp},
     limits::{SEEN_BYTES_MAX, SEEN_FACTS_BYTES_MAX},
     session::lock,
 };
 
 /// Facts by what they were read from.
-type ByText = HashMap<(SqlText, SessionNames), Arc<Facts>>;
+type ByText = HashMap<(SqlText, SessionNames), Read>;
+
+/// What a text meant.
+#[derive(Debug, Clone)]
+struct Read {
+    facts: Arc<Facts>,
+    /// What it was read with; none where nothing was looked up.
+    basis: Option<Arc<Basis>>,
+}
+
+/// What was known of tables and views when a text was read.
+#[derive(Debug)]
+pub(crate) struct Basis {
+    /// Who saw them.
+    pub(crate) sight: Arc<Sight>,
+    /// Each that was asked about, and the answer.
+    pub(crate) of: Vec<(TableName, Stamp)>,
+    /// The tables and views of which nobody knew what they show.
+    pub(crate) unresolved: Arc<BTreeSet<TableName>>,
+}
 
 /// The facts of the last texts, of all sessions.
 #[derive(Debug, Default)]
@@ -34,40 +55,72 @@ struct Halves {
 }
 
 impl Seen {
-    /// The facts of a text, as [`sql::analyze`] finds them.
+    /// The facts of a text, as [`sql::analyze`] finds them where nothing is known of tables.
     pub(crate) fn analyze(&self, text: &SqlText, names: SessionNames) -> Arc<Facts> {
         let key = (text.clone(), names);
-        if let Some(facts) = lock(&self.0).find(&key) {
+        let kept = lock(&self.0).find(&key);
+        if let Some(Read { facts, basis: None }) = kept {
             return facts;
         }
         let facts = Arc::new(sql::analyze(&key.0, &key.1, &Catalog::default()));
-        if facts.size() <= SEEN_FACTS_BYTES_MAX {
-            lock(&self.0).insert(key, facts.clone());
-        }
+        self.insert(key, Read { facts: facts.clone(), basis: None });
         facts
+    }
+
+    /// The facts of a text that was read before, if what was known of tables then `is_current`.
+    pub(crate) fn find(
+        &self,
+        text: &SqlText,
+        names: &SessionNames,
+        is_current: impl Fn(&Basis) -> bool,
+    ) -> Option<(Arc<Facts>, Arc<Basis>)> {
+        let Read { facts, basis } = lock(&self.0).find(&(text.clone(), names.clone()))?;
+        basis.filter(|basis| is_current(basis)).map(|basis| (facts, basis))
+    }
+
+    /// Keeps the facts of a text, with what they rest on.
+    pub(crate) fn keep(&self, text: &SqlText, names: SessionNames, facts: Arc<Facts>, basis: Basis) {
+        self.insert((text.clone(), names), Read { facts, basis: Some(Arc::new(basis)) });
+    }
+
+    fn insert(&self, key: (SqlText, SessionNames), read: Read) {
+        if read.size() <= SEEN_FACTS_BYTES_MAX {
+            lock(&self.0).insert(key, read);
+        }
+    }
+}
+
+impl Read {
+    fn size(&self) -> usize {
+        let of_table = |(table, _): &(TableName, Stamp)| {
+            let parts = [table.database.as_ref(), table.schema.as_ref(), Some(&table.name)];
+            let names: usize = parts.into_iter().flatten().map(|part| part.as_str().len()).sum();
+            size_of::<(TableName, Stamp)>() + names
+        };
+        let basis = self.basis.as_ref().map_or(0, |basis| basis.of.iter().map(of_table).sum());
+        self.facts.size() + basis
     }
 }
 
 impl Halves {
-    fn find(&mut self, key: &(SqlText, SessionNames)) -> Option<Arc<Facts>> {
-        if let Some(facts) = self.newer.get(key) {
-            return Some(facts.clone());
+    fn find(&mut self, key: &(SqlText, SessionNames)) -> Option<Read> {
+        if let Some(read) = self.newer.get(key) {
+            return Some(read.clone());
         }
-        let (key, facts) = self.older.remove_entry(key)?;
-        self.insert(key, facts.clone());
-        Some(facts)
+        let (key, read) = self.older.remove_entry(key)?;
+        self.insert(key, read.clone());
+        Some(read)
     }
 
-    fn insert(&mut self, key: (SqlText, SessionNames), facts: Arc<Facts>) {
-        let bytes = facts.size();
+    fn insert(&mut self, key: (SqlText, SessionNames), read: Read) {
+        let bytes = read.size();
         if self.bytes + bytes > SEEN_BYTES_MAX / 2 {
             self.older = mem::take(&mut self.newer);
             self.bytes = 0;
         }
-        // Two that read the same text at one time both come here; its bytes are counted once.
-        if self.newer.insert(key, facts).is_none() {
-            self.bytes += bytes;
-        }
+        // What was read before may have been read with something else known.
+        let before = self.newer.insert(key, read).map_or(0, |read| read.size());
+        self.bytes = self.bytes + bytes - before;
     }
 }
 
@@ -130,7 +183,7 @@ mod tests {
             assert!(Arc::ptr_eq(&first, &often()), "{n}");
             let halves = lock(&seen.0);
             let kept = halves.newer.values().chain(halves.older.values());
-            assert!(kept.map(|facts| facts.size()).sum::<usize>() <= SEEN_BYTES_MAX, "{n}");
+            assert!(kept.map(|read| read.facts.size()).sum::<usize>() <= SEEN_BYTES_MAX, "{n}");
         }
         // A short text whose facts are long.
         let columns = (0..1_000).map(|n| format!("c{n}")).collect::<Vec<_>>().join(", ");

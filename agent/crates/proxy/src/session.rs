@@ -16,7 +16,12 @@ use snowflake::SessionNames;
 use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 use uuid::Uuid;
 
-use crate::{limits::SESSIONS_MAX, retries::Retries, statements::Statements};
+use crate::{
+    catalog::{Lookups, own::Own},
+    limits::SESSIONS_MAX,
+    retries::Retries,
+    statements::Statements,
+};
 
 type TokenDigest = [u8; 32];
 
@@ -40,6 +45,8 @@ pub(crate) struct Session {
     pub(crate) retries: Retries,
     /// Its statements, by Snowflake's ids.
     pub(crate) statements: Statements,
+    /// What tables and views are, as it sees them.
+    pub(crate) lookups: Lookups,
     used: Mutex<Instant>,
 }
 
@@ -73,8 +80,14 @@ impl Session {
             turn: Arc::default(),
             retries: Retries::default(),
             statements: Statements::default(),
+            lookups: Lookups::by(Own::none("other means")),
             used: Mutex::new(Instant::now()),
         }
+    }
+
+    /// The same, with a session of the agent's own beside it.
+    pub(crate) fn looking_up(self, own: Own) -> Self {
+        Self { lookups: Lookups::by(own), ..self }
     }
 
     pub(crate) fn names(&self) -> SessionNames {

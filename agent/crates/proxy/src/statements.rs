@@ -13,6 +13,7 @@ use tracing::warn;
 use uuid::Uuid;
 
 use crate::{
+    catalog::cache::Changing,
     limits::{RESULTS_MAX, RUNNING_MAX, UNASKED_WAIT_MAX},
     renaming::Renaming,
     session::{Turn, lock},
@@ -43,6 +44,8 @@ pub(crate) struct Open {
 #[derive(Debug)]
 pub(crate) struct Hold {
     pub(crate) renaming: Renaming,
+    /// What it may change of tables and views is not known as long as it runs.
+    pub(crate) _changing: Option<Changing>,
     pub(crate) _turn: Turn,
 }
 

@@ -27,7 +27,8 @@ async fn open(record: &Record, session: &Session, query: u128) -> Open {
         &sql::SessionNames::default(),
         &sql::Catalog::default(),
     );
-    let hold = Hold { renaming: Renaming::of(&facts, session), _turn: session.share().await };
+    let (renaming, turn) = (Renaming::of(&facts, session), session.share().await);
+    let hold = Hold { renaming, _changing: None, _turn: turn };
     Open { receipt: record.receipt(query).await, hold: Some(hold) }
 }
 
