@@ -17,6 +17,7 @@ use crate::{Place, PolicyError, Problem, pattern::ColumnPattern};
 #[derive(Debug, Clone, Default)]
 pub struct Classification {
     columns: Vec<Arc<TaggedPattern>>,
+    masks: BTreeMap<String, Mask>,
 }
 
 /// A pattern with what it says of a column.
@@ -103,7 +104,19 @@ impl Classification {
                 Err(message) => problems.push(problem(Some(column.pattern.span()), message.to_owned())),
             }
         }
-        if problems.is_empty() { Ok(Self { columns }) } else { Err(PolicyError::new(problems)) }
+        let masks = written.tags.iter().map(|(tag, written)| (tag.clone(), mask_in(&written.mask))).collect();
+        if problems.is_empty() { Ok(Self { columns, masks }) } else { Err(PolicyError::new(problems)) }
+    }
+
+    /// Columns that have tags for another reason than a pattern of the file.
+    pub(crate) fn tagged(&self, parts: [Option<&str>; 4], tags: BTreeSet<String>) -> TaggedPattern {
+        let mask = tags.iter().filter_map(|tag| self.masks.get(tag)).copied().reduce(stricter);
+        TaggedPattern { pattern: ColumnPattern::of(parts), tags, mask }
+    }
+
+    /// The tags of all patterns.
+    pub(crate) fn all_tags(&self) -> BTreeSet<String> {
+        self.columns.iter().flat_map(|tagged| tagged.tags.iter().cloned()).collect()
     }
 
     /// All patterns.
@@ -120,13 +133,16 @@ impl Classification {
 
 /// Tags without a mask of their own leave the mask to the others.
 fn mask_of(tags: &BTreeSet<String>, masks: &BTreeMap<String, WrittenTag>) -> Option<Mask> {
-    let known = tags.iter().filter_map(|tag| masks.get(tag)).map(|tag| match &tag.mask {
+    tags.iter().filter_map(|tag| masks.get(tag)).map(|tag| mask_in(&tag.mask)).reduce(stricter)
+}
+
+fn mask_in(written: &WrittenMask) -> Mask {
+    match written {
         WrittenMask::Named(NamedMask::Null) => Mask::Null,
         WrittenMask::Named(NamedMask::KeepDomain) => Mask::KeepDomain,
         WrittenMask::Named(NamedMask::Partial) => Mask::Partial { keep_last: PARTIAL_KEEP_LAST },
         WrittenMask::Partial(PartialMask { keep_last }) => Mask::Partial { keep_last: *keep_last },
-    });
-    known.reduce(stricter)
+    }
 }
 
 /// The mask that shows no more than either.

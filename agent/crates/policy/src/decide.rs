@@ -8,8 +8,8 @@ use model::{AccountName, Mode, RuleId, TableName};
 use sql::{Access, Class, Container, Group, Opaque, Statement};
 
 use crate::{
-    Clearance, Decision, Denial, EndpointAsk, EndpointPermit, Hold, LoginAsk, LoginPermit, Permit, Policies,
-    StatementAsk,
+    Beside, Carried, Clearance, Decision, Denial, EndpointAsk, EndpointPermit, Hold, LoginAsk, LoginPermit,
+    Permit, Policies, StatementAsk, carry,
     classification::TaggedPattern,
     decision::{Judged, Permitted, Refusal, Verdict, built_in},
     entities::{Things, container_id, table_id},
@@ -25,21 +25,29 @@ const OBJECTS_MAX: usize = 500;
 impl Policies {
     /// May this statement be sent? In observe mode the answer is always a permit, and says what it would have been.
     pub fn statement(&self, ask: &StatementAsk<'_>) -> Decision<Permit> {
-        let judged = self.kept.judgement(Asked::new(ask), |asked| self.judge_statement(asked));
+        self.statement_beside(ask, Beside::default())
+    }
+
+    /// The same, with what is known beside the statement's facts.
+    pub fn statement_beside(&self, ask: &StatementAsk<'_>, beside: Beside) -> Decision<Permit> {
+        let judged = self.kept.judgement(Asked::new(ask, beside), |asked| self.judge_statement(asked));
         Self::decided_statement(ask, judged)
     }
 
     /// Makes a permit of a judgement, for this one ask: its id and its text are never another's.
     pub(crate) fn decided_statement(ask: &StatementAsk<'_>, judged: Judged<Permitted>) -> Decision<Permit> {
-        let permit = |verdict, plan| {
+        let permit = |verdict, plan, carries| {
             let clearance = Clearance::new(ask.query_id, plan, ask.mode);
-            Decision::Permit(Permit::new(ask.facts.text().clone(), ask.query_id, clearance, verdict))
+            let permit = Permit::new(ask.facts.text().clone(), ask.query_id, clearance, verdict);
+            Decision::Permit(permit.carrying(carries))
         };
         match (judged, ask.mode) {
-            (Ok(Permitted { rules, plan }), _) => permit(Verdict { rules, would_refuse: None }, plan),
+            (Ok(Permitted { rules, plan, carries }), _) => {
+                permit(Verdict { rules, would_refuse: None }, plan, carries)
+            }
             (Err(refusal), Mode::Observe) => {
                 let would_refuse = Some(refusal.into_denial());
-                permit(Verdict { rules: Arc::default(), would_refuse }, Arc::default())
+                permit(Verdict { rules: Arc::default(), would_refuse }, Arc::default(), Arc::default())
             }
             (Err(refusal), Mode::Enforce) => refusal.into_decision(),
         }
@@ -103,22 +111,23 @@ impl Policies {
         if facts.answers() > 1 { Err(several_statements()) } else { Ok(permitted) }
     }
 
-    fn judge_one_of(&self, asked: &Asked, statement: &Statement) -> Judged<(Vec<RuleId>, Plan)> {
+    fn judge_one_of(&self, asked: &Asked, statement: &Statement) -> Judged<One> {
         readable(statement)?;
         let mut things = Things::new(&self.vocabulary, &asked.account);
         let uid = things.principal(&asked.who);
         let questions = self.questions(statement, &mut things)?;
-        let tagged = self.tagged(statement, &mut things);
+        let tagged = self.tagged(statement, &asked.beside, &mut things);
         let entities = things.into_entities().ok_or_else(|| not_judged("its objects cannot be named"))?;
         let judge = Judge::new(self, &asked.who, uid, entities, context(asked, statement))?;
         let rules = ask_all(&judge, &questions)?;
-        let plan = self.plan(&judge, statement, tagged);
+        let plan = self.plan(&judge, statement, tagged, &asked.beside);
         if statement.moves_data
             && let Some(column) = masked_source(statement, &plan)
         {
             return Err(copies_masked(&column));
         }
-        Ok((rules, plan))
+        let carries = carry::carried(statement, &plan, &self.classification.all_tags());
+        Ok(One { rules, plan, carries })
     }
 
     /// One question per object, and one on the account: the objects first, because they make the better sentence.
@@ -171,7 +180,7 @@ impl Policies {
     }
 
     /// The tagged columns that the statement may read or move, each as something that `unmask` can be asked of.
-    fn tagged(&self, statement: &Statement, things: &mut Things<'_>) -> Tagged {
+    fn tagged(&self, statement: &Statement, beside: &Beside, things: &mut Things<'_>) -> Tagged {
         let mut tagged = Tagged::default();
         let shows = shows_rows(statement);
         if !shows && !statement.moves_data {
@@ -179,17 +188,28 @@ impl Policies {
         }
         let reads =
             |access: Access| access == Access::Read || (statement.moves_data && access == Access::Alter);
-        for table in statement.tables.iter().filter(|used| reads(used.access)).map(|used| &used.table) {
-            for pattern in
-                self.classification.columns().iter().filter(|tagged| tagged.pattern.may_be_in(table))
-            {
+        let named = statement.tables.iter().filter(|used| reads(used.access)).map(|used| &used.table);
+        // What views show is read as well.
+        let tables: BTreeSet<&TableName> = named.chain(beside.reached.iter()).collect();
+        let carried = |table: &TableName| {
+            let in_table = beside.carried.iter().filter(move |carried| carried.may_be_in(table));
+            in_table.map(|carried| Arc::new(carried.pattern(&self.classification))).collect::<Vec<_>>()
+        };
+        for table in tables {
+            let patterns = self.classification.columns().iter().cloned().chain(carried(table));
+            for pattern in patterns.filter(|tagged| tagged.pattern.may_be_in(table)) {
                 let column = self.may_unmask.then(|| {
                     let id = format!("{}.{}", table_id(table), pattern.pattern.column_part());
                     things.column(&id, Some(table), &pattern.tags)
                 });
-                tagged.in_tables.push((table.clone(), Arc::clone(pattern), column));
+                tagged.in_tables.push((table.clone(), pattern, column));
             }
         }
+        tagged.anywhere = beside.anywhere(&self.classification).map(|pattern| {
+            let column =
+                self.may_unmask.then(|| things.column(pattern.pattern.as_str(), None, &pattern.tags));
+            (Arc::new(pattern), column)
+        });
         for pattern in self.classification.columns() {
             let column = self.may_unmask.then(|| {
                 let table = pattern.pattern.exact_table();
@@ -203,7 +223,7 @@ impl Policies {
         tagged
     }
 
-    fn plan(&self, judge: &Judge<'_>, statement: &Statement, tagged: Tagged) -> Plan {
+    fn plan(&self, judge: &Judge<'_>, statement: &Statement, tagged: Tagged, beside: &Beside) -> Plan {
         let is_masked = |column: Option<EntityUid>| {
             !column.is_some_and(|column| judge.allows(&self.vocabulary.unmask, column))
         };
@@ -217,11 +237,14 @@ impl Policies {
             .into_iter()
             .filter_map(|(pattern, column)| is_masked(column).then_some(pattern))
             .collect();
+        let anywhere = tagged.anywhere.and_then(|(pattern, column)| is_masked(column).then_some(pattern));
         Plan {
             outputs: shows_rows(statement).then(|| statement.outputs.clone()),
             guards,
             everywhere,
-            reads_more: !statement.names_all_it_reads(),
+            anywhere,
+            reads_more: !statement.names_all_it_reads() || !beside.unresolved.is_empty(),
+            unresolved: Arc::clone(&beside.unresolved),
         }
     }
 }
@@ -231,6 +254,15 @@ impl Policies {
 struct Tagged {
     in_tables: Vec<(TableName, Arc<TaggedPattern>, Option<EntityUid>)>,
     everywhere: Vec<(Arc<TaggedPattern>, Option<EntityUid>)>,
+    /// What data took with it to anywhere.
+    anywhere: Option<(Arc<TaggedPattern>, Option<EntityUid>)>,
+}
+
+/// One statement that is permitted.
+struct One {
+    rules: Vec<RuleId>,
+    plan: Plan,
+    carries: Vec<Carried>,
 }
 
 /// Whether rows of tables, or of nobody knows what, may be in the result.
@@ -282,15 +314,16 @@ fn several_statements() -> Refusal {
 }
 
 /// All statements of a text must be permitted. What refuses outright weighs more than what can be lifted.
-fn combine(judged: impl Iterator<Item = Judged<(Vec<RuleId>, Plan)>>) -> Judged<Permitted> {
+fn combine(judged: impl Iterator<Item = Judged<One>>) -> Judged<Permitted> {
     let mut rules = BTreeSet::new();
-    let mut plans = Vec::new();
+    let (mut plans, mut carries) = (Vec::new(), Vec::new());
     let mut holds = Vec::new();
     for statement in judged {
         match statement {
-            Ok((permitting, plan)) => {
-                rules.extend(permitting);
-                plans.push(plan);
+            Ok(one) => {
+                rules.extend(one.rules);
+                plans.push(one.plan);
+                carries.extend(one.carries);
             }
             Err(Refusal::Hold(hold)) => holds.push(hold),
             Err(denial) => return Err(denial),
@@ -298,7 +331,11 @@ fn combine(judged: impl Iterator<Item = Judged<(Vec<RuleId>, Plan)>>) -> Judged<
     }
     match Hold::all(holds) {
         Some(hold) => Err(Refusal::Hold(hold)),
-        None => Ok(Permitted { rules: rules.into_iter().collect(), plan: Arc::new(Plan::all(plans)) }),
+        None => Ok(Permitted {
+            rules: rules.into_iter().collect(),
+            plan: Arc::new(Plan::all(plans)),
+            carries: carries.into(),
+        }),
     }
 }
 
@@ -359,7 +396,7 @@ fn masked_source(statement: &Statement, plan: &Plan) -> Option<String> {
     let in_container = read
         .flat_map(|used| plan.everywhere.iter().filter(|tagged| may_hold(tagged, &used.container)))
         .next();
-    let anywhere = plan.everywhere.first().filter(|_| plan.reads_more);
+    let anywhere = plan.everywhere.first().or(plan.anywhere.as_ref()).filter(|_| plan.reads_more);
     in_container.or(anywhere).map(|tagged| tagged.pattern.as_str().to_owned())
 }
 

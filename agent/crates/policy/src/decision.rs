@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use model::{QueryId, RuleId, SqlText};
 
-use crate::{Clearance, plan::Plan};
+use crate::{Carried, Clearance, plan::Plan};
 
 /// Rules that no file holds: what refuses when no rule spoke.
 pub(crate) mod built_in {
@@ -181,11 +181,22 @@ pub struct Permit {
     query_id: QueryId,
     clearance: Clearance,
     verdict: Verdict,
+    carries: Arc<[Carried]>,
 }
 
 impl Permit {
     pub(crate) fn new(text: SqlText, query_id: QueryId, clearance: Clearance, verdict: Verdict) -> Self {
-        Self { text, query_id, clearance, verdict }
+        Self { text, query_id, clearance, verdict, carries: Arc::default() }
+    }
+
+    pub(crate) fn carrying(self, carries: Arc<[Carried]>) -> Self {
+        Self { carries, ..self }
+    }
+
+    /// Where tags will be that go with the data: to be kept, before the statement is sent, for all that is judged later.
+    #[must_use]
+    pub fn carries(&self) -> &[Carried] {
+        &self.carries
     }
 
     /// The statement's id.
@@ -278,4 +289,5 @@ impl Refusal {
 pub(crate) struct Permitted {
     pub(crate) rules: Arc<[RuleId]>,
     pub(crate) plan: Arc<Plan>,
+    pub(crate) carries: Arc<[Carried]>,
 }

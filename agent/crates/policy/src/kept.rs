@@ -14,7 +14,7 @@ use model::{AccountName, Mode};
 use sql::Facts;
 
 use crate::{
-    StatementAsk,
+    Beside, StatementAsk,
     decision::{Judged, Permitted},
     who::Who,
 };
@@ -36,6 +36,7 @@ pub(crate) struct Asked {
     /// The word for it.
     pub(crate) mode: &'static str,
     pub(crate) facts: These,
+    pub(crate) beside: Beside,
 }
 
 /// These very facts: equal to nothing but themselves. Facts never change, and are held here, so that no others can come
@@ -44,7 +45,7 @@ pub(crate) struct Asked {
 pub(crate) struct These(Arc<Facts>);
 
 impl Asked {
-    pub(crate) fn new(ask: &StatementAsk<'_>) -> Self {
+    pub(crate) fn new(ask: &StatementAsk<'_>, beside: Beside) -> Self {
         Self {
             who: Who::new(ask.principal),
             account: ask.account.clone(),
@@ -52,6 +53,7 @@ impl Asked {
             role: ask.role.unwrap_or_default().to_owned(),
             mode: Mode::as_str(ask.mode),
             facts: These(Arc::clone(ask.facts)),
+            beside,
         }
     }
 
@@ -61,7 +63,7 @@ impl Asked {
 
     fn size(&self) -> usize {
         let text = self.account.as_str().len() + self.user.len() + self.role.len();
-        size_of::<Self>() + text + self.who.size() + self.facts.0.size()
+        size_of::<Self>() + text + self.who.size() + self.facts.0.size() + self.beside.size()
     }
 }
 

@@ -36,6 +36,8 @@
 //! ```
 
 mod ask;
+mod beside;
+mod carry;
 mod classification;
 mod clearance;
 mod compile;
@@ -53,6 +55,7 @@ mod tests;
 mod who;
 
 pub use ask::{EndpointAsk, LoginAsk, StatementAsk};
+pub use beside::{Beside, Carried};
 pub use classification::Classification;
 pub use clearance::{ClearError, Clearance, Cleared, MaskedColumn, StandingClearance};
 pub use compile::{Policies, PolicyFile};

@@ -31,6 +31,23 @@ impl ColumnPattern {
         })
     }
 
+    /// A pattern of parts that are names; `None` is any.
+    pub(crate) fn of(parts: [Option<&str>; 4]) -> Self {
+        let [database, schema, table, column] = parts.map(|part| part.unwrap_or("*"));
+        Self {
+            database: Glob::new(database),
+            schema: Glob::new(schema),
+            table: Glob::new(table),
+            column: Glob::new(column),
+            written: format!("{database}.{schema}.{table}.{column}"),
+        }
+    }
+
+    /// The column it names, if its last part holds no `*`.
+    pub(crate) fn exact_column(&self) -> Option<Ident> {
+        (!self.column.0.contains('*')).then(|| Ident::exact(self.column.0.clone()))
+    }
+
     /// Whether a table may have a column of this pattern. A part that is not known may be anything.
     pub(crate) fn may_be_in(&self, table: &TableName) -> bool {
         self.may_be_in_schema(table.database.as_ref(), table.schema.as_ref())

@@ -17,8 +17,12 @@ pub(crate) struct Plan {
     pub(crate) guards: Vec<Guard>,
     /// Every pattern that may not be seen unmasked, whatever the statement names.
     pub(crate) everywhere: Vec<Arc<TaggedPattern>>,
+    /// What may be in any column, because data took it there; where it may not be seen unmasked.
+    pub(crate) anywhere: Option<Arc<TaggedPattern>>,
     /// Whether the statement reads more than the tables it names.
     pub(crate) reads_more: bool,
+    /// Tables and views behind which there may be anything.
+    pub(crate) unresolved: Arc<BTreeSet<TableName>>,
 }
 
 /// A tagged column of one table.
@@ -61,6 +65,7 @@ impl Plan {
                     all.everywhere.push(tagged);
                 }
             }
+            all.anywhere = all.anywhere.or(plan.anywhere);
             all.reads_more |= plan.reads_more;
             all
         })
@@ -79,7 +84,9 @@ impl Plan {
     /// Whether any column of a result could be masked.
     pub(crate) fn may_mask(&self) -> bool {
         self.outputs.is_some()
-            && (!self.everywhere.is_empty() || self.guards.iter().any(|guard| guard.masked))
+            && (!self.everywhere.is_empty()
+                || self.anywhere.is_some()
+                || self.guards.iter().any(|guard| guard.masked))
     }
 
     /// The mask owed for each column.
@@ -97,6 +104,11 @@ impl Plan {
                     entries.iter().map(|output| self.output(output, column)).fold(Known::Untagged, worse)
                 }
                 None => self.unknown(),
+            };
+            // The server says where a column comes from, too. Where it says something else, both count.
+            let known = match self.by_table(column) {
+                Some(told) => worse(known, told),
+                None => known,
             };
             match known {
                 Known::Owed(owed) => Some(owed),
@@ -138,17 +150,29 @@ impl Plan {
                 guard.table == column.table && guard.tagged.pattern.matches_name(column.name.as_str())
             })
             .collect();
-        match owed(matching.iter().filter(|guard| guard.masked).map(|guard| guard.tagged.as_ref())) {
-            Some(owed) => Known::Owed(owed),
-            None if matching.is_empty() => Known::Untagged,
-            None => Known::Free,
-        }
+        let found =
+            match owed(matching.iter().filter(|guard| guard.masked).map(|guard| guard.tagged.as_ref())) {
+                Some(owed) => Known::Owed(owed),
+                None if matching.is_empty() => Known::Untagged,
+                None => Known::Free,
+            };
+        if self.unresolved.contains(&column.table) { worse(found, self.unknown()) } else { found }
+    }
+
+    /// A column by the table that the server says it comes from, if it says so and the statement reads that table.
+    fn by_table(&self, column: &ColumnMeta) -> Option<Known> {
+        let part = |text: &str| (!text.is_empty()).then(|| Ident::exact(text));
+        let (database, schema) = (Some(part(&column.database)?), Some(part(&column.schema)?));
+        let table = TableName { database, schema, name: part(&column.table)? };
+        let is_read = self.guards.iter().any(|guard| guard.table == table);
+        is_read.then(|| self.column(&ColumnName { table, name: Ident::exact(column.name.clone()) }))
     }
 
     /// A column that may hold anything the statement reads.
     fn unknown(&self) -> Known {
         let named = self.guards.iter().filter(|guard| guard.masked).map(|guard| guard.tagged.as_ref());
-        let unnamed = self.everywhere.iter().filter(|_| self.reads_more).map(Arc::as_ref);
+        let unnamed =
+            self.everywhere.iter().chain(&self.anywhere).filter(|_| self.reads_more).map(Arc::as_ref);
         match owed(named.chain(unnamed)) {
             Some(owed) => Known::Owed(Owed { mask: Mask::Null, ..owed }),
             None => Known::Untagged,

@@ -9,6 +9,7 @@ use sql::SessionNames;
 
 use crate::{Classification, Decision, Permit, Policies, PolicyError, PolicyFile, StatementAsk};
 
+mod beside;
 mod compile;
 mod doors;
 mod kept;

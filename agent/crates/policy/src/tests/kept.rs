@@ -118,7 +118,10 @@ fn a_kept_answer_is_what_would_be_answered_afresh() {
                 query_id: QueryId::new(Uuid::from_u128(round * 1_000_000 + n as u128)),
                 mode: case.mode,
             };
-            let fresh = Policies::decided_statement(&ask, kept.judge_statement(&Asked::new(&ask)));
+            let fresh = Policies::decided_statement(
+                &ask,
+                kept.judge_statement(&Asked::new(&ask, crate::Beside::default())),
+            );
             let fresh = told(fresh);
             assert_eq!(told(kept.statement(&ask)), fresh, "round {round}");
             answers.insert(fresh.split(']').next().unwrap().to_owned());

@@ -1,0 +1,172 @@
+//! What data took with it, what views show, and what nobody knows.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use model::{AccountName, ColumnMeta, Ident, Mode, ResultSet, Rows, SqlText, TableName};
+
+use super::{READS, policies, query_id, session, verified};
+use crate::{Beside, Carried, Decision, Permit, Policies, StatementAsk};
+
+/// Jobs of `acme/etl` may do everything, and see what is tagged as an address.
+const MOVES: &str = r#"
+@id("moves")
+permit (principal, action, resource) when { !(action == Action::"unmask") };
+
+@id("sees-addresses")
+permit (principal, action == Action::"unmask", resource) when { resource.tags.contains("email") };
+"#;
+
+const SEES_ALL: &str = r#"@id("all") permit (principal, action, resource);"#;
+
+fn table(name: &str) -> TableName {
+    let part = |text: &str| Some(Ident::exact(text));
+    TableName { database: part("ANALYTICS"), schema: part("PUBLIC"), name: Ident::exact(name) }
+}
+
+fn tables(names: &[&str]) -> Arc<BTreeSet<TableName>> {
+    Arc::new(names.iter().map(|name| table(name)).collect())
+}
+
+fn carried(name: &str, column: Option<&str>, tags: &[&str]) -> Carried {
+    let TableName { database, schema, name } = table(name);
+    let tags = tags.iter().map(|tag| (*tag).to_owned()).collect();
+    Carried { database, schema, table: Some(name), column: column.map(Ident::exact), tags }
+}
+
+fn decide(policies: &Policies, sql: &str, beside: Beside) -> Decision<Permit> {
+    let facts = Arc::new(sql::analyze(&SqlText::new(sql).unwrap(), &session(), &sql::Catalog::default()));
+    let ask = StatementAsk {
+        principal: &verified(),
+        account: &AccountName::new("acme"),
+        user: "U",
+        role: None,
+        facts: &facts,
+        query_id: query_id(),
+        mode: Mode::Enforce,
+    };
+    policies.statement_beside(&ask, beside)
+}
+
+/// The cells of one row of texts: `=` untouched, `4` last four kept, `@` domain kept, `0` NULL.
+fn row(policies: &Policies, sql: &str, columns: &[(&str, &str)], beside: Beside) -> String {
+    let Decision::Permit(permit) = decide(policies, sql, beside) else { panic!("{sql} was refused") };
+    let column = |(name, table): &(&str, &str)| ColumnMeta {
+        name: (*name).to_owned(),
+        database: if table.is_empty() { String::new() } else { "ANALYTICS".to_owned() },
+        schema: if table.is_empty() { String::new() } else { "PUBLIC".to_owned() },
+        table: (*table).to_owned(),
+        type_name: "text".to_owned(),
+        nullable: true,
+    };
+    let cells = columns.iter().map(|_| Some("ann@example.org".to_owned())).collect();
+    let result = ResultSet { columns: columns.iter().map(column).collect(), rows: Rows::Json(vec![cells]) };
+    let cleared = permit.spend().2.clear(result).unwrap();
+    let Rows::Json(rows) = cleared.into_result().rows else { panic!("not JSON") };
+    let shown = |cell: Option<String>| match cell.as_deref() {
+        None => '0',
+        Some("ann@example.org") => '=',
+        Some("****@example.org") => '@',
+        Some("****.org") => '4',
+        Some(_) => '?',
+    };
+    rows.into_iter().flatten().map(shown).collect()
+}
+
+#[test]
+fn a_column_that_holds_what_a_tagged_one_held_is_masked_likewise() {
+    let policies = policies(READS);
+    let beside = || Beside {
+        carried: vec![carried("COPY", Some("CODE"), &["pii", "ssn"]), carried("BAG", None, &["email"])],
+        ..Beside::default()
+    };
+    let sql = "select code, city from copy";
+    assert_eq!(row(&policies, sql, &[("CODE", ""), ("CITY", "")], beside()), "4=");
+    assert_eq!(row(&policies, sql, &[("CODE", ""), ("CITY", "")], Beside::default()), "==");
+    assert_eq!(row(&policies, "select a, b from bag", &[("A", ""), ("B", "")], beside()), "@@");
+    assert_eq!(row(&policies, "select code from other", &[("CODE", "")], beside()), "=");
+    // A tag that the classification gives no mask.
+    let odd = Beside { carried: vec![carried("COPY", None, &["secret"])], ..Beside::default() };
+    assert_eq!(row(&policies, "select code from copy", &[("CODE", "")], odd), "0");
+}
+
+#[test]
+fn who_may_see_the_tag_sees_the_copy() {
+    let policies = policies(MOVES);
+    let beside = Beside {
+        carried: vec![carried("COPY", Some("A"), &["email"]), carried("COPY", Some("B"), &["ssn"])],
+        ..Beside::default()
+    };
+    assert_eq!(row(&policies, "select a, b from copy", &[("A", ""), ("B", "")], beside), "=4");
+}
+
+#[test]
+fn tables_behind_a_view_are_read_as_well() {
+    let policies = policies(MOVES);
+    let through_view = || Beside { reached: tables(&["CUSTOMERS"]), ..Beside::default() };
+    let sql = "create table mine as select * from people";
+    let Decision::Denial(denial) = decide(&policies, sql, through_view()) else { panic!("not refused") };
+    assert!(denial.to_string().contains("CUSTOMERS.SSN, which is masked"), "{denial}");
+    assert!(matches!(decide(&policies, sql, Beside::default()), Decision::Permit(_)));
+}
+
+#[test]
+fn behind_a_name_that_nobody_knows_there_may_be_anything() {
+    let policies = policies(READS);
+    let unresolved = || Beside { unresolved: tables(&["PEOPLE"]), ..Beside::default() };
+    let sql = "select city, 1 from people";
+    assert_eq!(row(&policies, sql, &[("CITY", ""), ("1", "")], unresolved()), "0=");
+    assert_eq!(row(&policies, sql, &[("CITY", ""), ("1", "")], Beside::default()), "==");
+    let both = "select people.city, c.city from people, customers c";
+    assert_eq!(row(&policies, both, &[("CITY", ""), ("CITY", "")], unresolved()), "0=");
+    let copy = decide(&super::policies(MOVES), "create table x as select city from people", unresolved());
+    assert!(matches!(copy, Decision::Denial(_)));
+    // What data took anywhere may be there, too.
+    let anywhere = Beside { carried_anywhere: BTreeSet::from(["ssn".to_owned()]), ..unresolved() };
+    assert_eq!(row(&super::policies(MOVES), "select city from people", &[("CITY", "")], anywhere), "0");
+}
+
+#[test]
+fn where_the_server_says_that_a_column_comes_from_counts_too() {
+    let policies = policies(MOVES);
+    let sql = "select o.email, o.note from customers c join orders o on c.id = o.id";
+    let told = |table| [("EMAIL", table), ("SSN", table)];
+    assert_eq!(row(&policies, sql, &told("ORDERS"), Beside::default()), "==");
+    assert_eq!(row(&policies, sql, &told("CUSTOMERS"), Beside::default()), "=4");
+    // A result of another width is masked as a whole.
+    let wide = [("EMAIL", ""), ("CITY", ""), ("ID", "")];
+    assert_eq!(row(&policies, sql, &wide, Beside::default()), "000");
+}
+
+#[test]
+fn a_permit_says_where_tags_will_be() {
+    let policies = policies(SEES_ALL);
+    let said = |sql: &str, beside: Beside| {
+        let Decision::Permit(permit) = decide(&policies, sql, beside) else { panic!("{sql} was refused") };
+        let part = |part: &Option<Ident>| part.as_ref().map_or("*".to_owned(), ToString::to_string);
+        let word = |c: &Carried| {
+            let tags = c.tags.iter().cloned().collect::<Vec<_>>().join("+");
+            format!("{}.{}.{} {tags}", part(&c.schema), part(&c.table), part(&c.column))
+        };
+        permit.carries().iter().map(word).collect::<Vec<_>>().join(", ")
+    };
+    for (sql, expected) in [
+        ("create table x as select ssn from customers", "PUBLIC.X.* email+pii+ssn"),
+        ("insert into x select * from customers", "PUBLIC.X.* email+pii+ssn"),
+        ("create view v as select city from customers", "PUBLIC.V.* email+pii+ssn"),
+        ("create table x as select 1 a", ""),
+        ("create table x as select city from places", ""),
+        ("select ssn from customers", ""),
+        ("drop table customers", ""),
+        ("create schema s2 clone public", "S2.*.* email+pii+ssn"),
+    ] {
+        assert_eq!(said(sql, Beside::default()), expected, "{sql}");
+    }
+    let renamed = said("alter table customers rename to c2", Beside::default());
+    for column in ["PUBLIC.C2.SSN pii+ssn", "PUBLIC.C2.EMAIL email+pii"] {
+        assert!(renamed.contains(column), "{renamed}");
+    }
+    let again = Beside { carried: vec![carried("COPY", Some("CODE"), &["ssn"])], ..Beside::default() };
+    assert_eq!(said("create table y as select * from copy", again), "PUBLIC.Y.* ssn");
+    let unknown = Beside { unresolved: tables(&["PEOPLE"]), ..Beside::default() };
+    assert_eq!(said("create table y as select * from people", unknown), "PUBLIC.Y.* email+pii+ssn");
+}
