@@ -4,6 +4,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+/// A user who may log in once, and never again.
+pub const ONCE_USER: &str = "once_svc";
 /// A Snowflake account whose session tokens live a second, and its master tokens four.
 pub const BRIEF_HOST: &str = "brief.snowflakecomputing.com";
 /// A Snowflake account whose certificate ran out yesterday.

@@ -14,13 +14,14 @@ mod system;
 mod wire;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use hyper::{Method, Request, StatusCode};
 use serde_json::{Value, json};
 
-use super::addresses::BRIEF_HOST;
+use super::addresses::{BRIEF_HOST, ONCE_USER};
 use super::engine::Client;
 use super::request_log::{FrontRequest, RequestLog};
 use super::serve::{Caller, Reply, Site, text};
@@ -47,6 +48,8 @@ pub(super) struct Front {
     sessions: Sessions,
     queries: Arc<Queries>,
     submitted: sql_api::Submitted,
+    /// Whether [`ONCE_USER`] was here.
+    was_once: AtomicBool,
     log: RequestLog,
 }
 
@@ -60,6 +63,7 @@ impl Front {
             sessions: Sessions::new(),
             queries: Arc::default(),
             submitted,
+            was_once: AtomicBool::new(false),
             log,
         }
     }
@@ -121,6 +125,10 @@ impl Front {
         let mut body = asked.json.clone();
         if body.pointer("/data").is_none_or(|data| !data.is_object()) {
             return shape::login_failure("390400", "the login has no data");
+        }
+        let is_once = shape::text(&body, "/data/LOGIN_NAME") == Some(ONCE_USER);
+        if is_once && self.was_once.swap(true, Ordering::Relaxed) {
+            return shape::login_failure("390100", "Incorrect username or password was specified.");
         }
         // fakesnow fails without this object, and some drivers do not send it.
         let parameters = shape::object(shape::object(&mut body, "data"), "SESSION_PARAMETERS");

@@ -188,6 +188,14 @@ impl Queries {
         shape::success(json!({ "queries": found }))
     }
 
+    /// The last statement of a session that has ended, by its id.
+    pub(super) fn last_of(&self, session: &Session) -> Option<String> {
+        let known = self.known();
+        let mut newest_first = known.order.iter().rev().filter_map(|id| known.by_id.get(id));
+        let last = newest_first.find(|query| query.session == session.id() && query.has_ended());
+        last.map(|query| query.id.clone())
+    }
+
     /// Cancels the statement of a session's request. Returns whether there was one to cancel.
     pub(super) fn cancel_request(&self, session: &Session, request_id: &str) -> bool {
         let query = self.known().of_request(session, request_id);

@@ -1,8 +1,9 @@
-//! Functions of Snowflake's that are about statements, which fakesnow does not have: each call becomes the literal that
-//! it returns. And the comment by which a statement is slow.
+//! Functions of Snowflake's that are about statements and definitions, which fakesnow does not have: each call becomes the
+//! literal that it returns, or a query for it. And the comment by which a statement is slow.
 
 use std::time::Duration;
 
+use super::sessions::resolve_identifier;
 use super::statement::skip_comments;
 
 const SLOW_COMMENT: (&str, &str) = ("/* takes ", " s */");
@@ -19,6 +20,8 @@ pub(super) struct Rewritten {
     pub(super) cancels_query: Option<String>,
     /// By `SYSTEM$CANCEL_ALL_QUERIES`: a session's id.
     pub(super) cancels_session: Option<u64>,
+    /// By `GET_DDL`: without a row there is no such object.
+    pub(super) needs_row: bool,
 }
 
 /// Replaces the calls. Their texts are found anywhere, also in literals: a lab's statements are not hostile to it.
@@ -40,11 +43,26 @@ pub(super) fn rewrite(sql: &str) -> Rewritten {
         rewritten.sql = call.replaced("0 cancelled, 0 failed");
         rewritten.cancels_session = Some(id);
     }
+    if let Some(sql) = Call::find(&rewritten.sql, "GET_DDL").and_then(|call| call.definition()) {
+        rewritten.sql = sql;
+        rewritten.needs_row = true;
+    }
     rewritten.delay = rewritten.delay.min(DELAY_MAX);
     if rewritten.sql != sql {
         rewritten.sql = select_in_place_of_call(&rewritten.sql);
     }
     rewritten
+}
+
+/// Replaces `LAST_QUERY_ID()` by the id of the session's last statement, or by null where there is none.
+pub(super) fn with_last_id(sql: &str, last: impl FnOnce() -> Option<String>) -> String {
+    match Call::find(sql, "LAST_QUERY_ID") {
+        Some(call) => match last() {
+            Some(id) => call.replaced(&id),
+            None => format!("{}NULL{}", call.before, call.after),
+        },
+        None => sql.to_owned(),
+    }
 }
 
 fn slow(sql: &str) -> Duration {
@@ -84,6 +102,25 @@ impl<'a> Call<'a> {
         format!("{}'{literal}'{}", self.before, self.after)
     }
 
+    /// A query for what `GET_DDL` returns: of a view its definition, of a table that it is one. `None` where the call is
+    /// not the whole statement, or does not name a table or view in full.
+    fn definition(&self) -> Option<String> {
+        let is_whole = self.before.trim().eq_ignore_ascii_case("SELECT") && self.after.trim().is_empty();
+        let (kind, name) = self.arguments.split_once(',')?;
+        let is_table = ["'VIEW'", "'TABLE'"].contains(&kind.trim().to_ascii_uppercase().as_str());
+        let name = name.trim().strip_prefix('\'')?.strip_suffix('\'')?.replace("''", "'");
+        let parts: Vec<String> = parts(&name).map(|part| resolve_identifier(&part)).collect();
+        let ([database, schema, name], true) = (parts.as_slice(), is_whole && is_table) else { return None };
+        let text = |part: &str| format!("'{}'", part.replace('\'', "''"));
+        let within = format!("\"{}\".INFORMATION_SCHEMA", database.replace('"', "\"\""));
+        let is_it = format!("TABLE_SCHEMA = {} AND TABLE_NAME = {}", text(schema), text(name));
+        Some(format!(
+            "SELECT VIEW_DEFINITION AS DDL FROM {within}.VIEWS WHERE {is_it} UNION ALL \
+             SELECT 'create or replace TABLE ' || TABLE_NAME || ' ();' AS DDL FROM {within}.TABLES \
+             WHERE TABLE_TYPE = 'BASE TABLE' AND {is_it}"
+        ))
+    }
+
     /// `SYSTEM$WAIT( <amount> [ , <unit> ] )`, the unit being seconds by default.
     fn duration(&self) -> Duration {
         let (amount, unit) = self.arguments.split_once(',').unwrap_or((self.arguments, "SECONDS"));
@@ -94,6 +131,20 @@ impl<'a> Call<'a> {
         };
         seconds(amount.trim().parse().unwrap_or(0.0) * factor)
     }
+}
+
+/// The parts of a name, each as it is written.
+fn parts(name: &str) -> impl Iterator<Item = String> {
+    let mut parts = vec![String::new()];
+    let mut is_quoted = false;
+    for c in name.chars() {
+        is_quoted ^= c == '"';
+        match parts.last_mut() {
+            Some(part) if c != '.' || is_quoted => part.push(c),
+            _ => parts.push(String::new()),
+        }
+    }
+    parts.into_iter()
 }
 
 #[cfg(test)]
@@ -113,6 +164,32 @@ mod tests {
             assert_eq!((rewritten.delay.as_millis(), rewritten.sql.as_str()), (millis, expected));
         }
         assert_eq!(rewrite("select system$wait(99999)").delay, DELAY_MAX);
+    }
+
+    #[test]
+    fn a_definition_is_looked_up_where_the_object_lives() {
+        let sql = rewrite("SELECT GET_DDL('VIEW', '\"D\".s.\"it''s \"\"v\"\"\"')").sql;
+        assert!(
+            sql.starts_with("SELECT VIEW_DEFINITION AS DDL FROM \"D\".INFORMATION_SCHEMA.VIEWS WHERE "),
+            "{sql}"
+        );
+        assert!(sql.contains("TABLE_SCHEMA = 'S' AND TABLE_NAME = 'it''s \"v\"' UNION"), "{sql}");
+        assert!(rewrite("select get_ddl('table', 'd.s.t')").needs_row);
+        for other in [
+            "select get_ddl('view', 'v')",
+            "select get_ddl('schema', 'a.b.c')",
+            "select 1, get_ddl('view', 'a.b.c')",
+        ] {
+            assert_eq!((rewrite(other).sql.as_str(), rewrite(other).needs_row), (other, false));
+        }
+    }
+
+    #[test]
+    fn the_last_statement_of_a_session_is_told() {
+        let one = || Some("one".to_owned());
+        assert_eq!(with_last_id("select last_query_id() as x", one), "select 'one' as x");
+        assert_eq!(with_last_id("select last_query_id()", || None), "select NULL");
+        assert_eq!(with_last_id("select 1", one), "select 1");
     }
 
     #[test]
