@@ -137,7 +137,7 @@ impl Plan {
                     |table: &TableName| self.column(&ColumnName { table: table.clone(), name: name.clone() });
                 tables.iter().map(of_table).fold(Known::Untagged, worse)
             }
-            Sources::Unknown => self.unknown(),
+            Sources::Within { .. } | Sources::Unknown => self.unknown(),
         }
     }
 
@@ -205,12 +205,14 @@ fn of_output(output: &Output) -> usize {
         };
         columns.iter().map(of_column).sum()
     };
+    let of_tables = |tables: &[TableName]| -> usize {
+        tables.iter().map(|table| size_of::<TableName>() + of_table(table)).sum()
+    };
     let sources = match &output.sources {
         Sources::Nothing | Sources::Unknown => 0,
         Sources::Column(columns) | Sources::Derived(columns) => of_columns(columns),
-        Sources::Wildcard(tables) => {
-            tables.iter().map(|table| size_of::<TableName>() + of_table(table)).sum()
-        }
+        Sources::Within { columns, tables } => of_columns(columns) + of_tables(tables),
+        Sources::Wildcard(tables) => of_tables(tables),
     };
     size_of::<Output>() + output.name.as_ref().map_or(0, |name| name.as_str().len()) + sources
 }
@@ -223,7 +225,7 @@ fn of_table(table: &TableName) -> usize {
 
 /// For each column of the result the entries of the select list that it may be; `None` if they do not fit each other.
 fn align<'o>(outputs: &'o [Output], columns: &[ColumnMeta]) -> Option<Vec<Vec<&'o Output>>> {
-    let is_wildcard = |output: &Output| matches!(output.sources, Sources::Wildcard(_));
+    let is_wildcard = |output: &Output| output.is_many;
     let first = outputs.iter().position(is_wildcard);
     let last = outputs.iter().rposition(is_wildcard);
     let (Some(first), Some(last)) = (first, last) else {

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, collections::BTreeSet};
 
-use model::{SqlText, TableName};
+use model::SqlText;
 use sqlparser::{
     dialect::SnowflakeDialect,
     keywords::Keyword,
@@ -39,18 +39,22 @@ pub fn analyze(text: &SqlText, session: &SessionNames, catalog: &Catalog) -> Fac
     };
     let verb = lex::verb(&tokens);
     let literals = literal::find(text.as_str(), &tokens);
-    let reading = read_all(tokens, session);
-    let wants = reading.iter().flatten().flat_map(|statement| wants(statement, catalog)).collect();
+    let reading = read_all(tokens, session, catalog);
+    let wants = reading.iter().flatten().flat_map(|statement| statement.wants.iter().cloned()).collect();
     Facts::new(text.clone(), verb, literals, reading, wants)
 }
 
 /// Each statement under the names that those before it leave.
-fn read_all(tokens: Vec<TokenWithSpan>, session: &SessionNames) -> Result<Vec<Statement>, Opaque> {
+fn read_all(
+    tokens: Vec<TokenWithSpan>,
+    session: &SessionNames,
+    catalog: &Catalog,
+) -> Result<Vec<Statement>, Opaque> {
     let mut names = Cow::Borrowed(session);
     let mut statements = Vec::new();
     for lexed in lex::split(tokens)? {
         let change = follow::change(&lexed.significant(), &names);
-        statements.push(read(lexed, &names)?);
+        statements.push(read(lexed, &names, catalog)?);
         if let Some(changed) = change {
             names = Cow::Owned(changed);
         }
@@ -58,30 +62,19 @@ fn read_all(tokens: Vec<TokenWithSpan>, session: &SessionNames) -> Result<Vec<St
     Ok(statements)
 }
 
-fn read(lexed: Lexed, session: &SessionNames) -> Result<Statement, Opaque> {
+fn read(lexed: Lexed, session: &SessionNames, catalog: &Catalog) -> Result<Statement, Opaque> {
     let names_stage = lexed.names_stage;
     let (explain_words, plain) = {
         let tokens = lexed.significant();
         (explain_words(&tokens), plain::read(&tokens, session))
     };
     if explain_words > 0 {
-        return explain(parse(lexed.after(explain_words), session, names_stage)?);
+        return explain(parse(lexed.after(explain_words), session, catalog, names_stage)?);
     }
     match plain {
         Some(statement) => statement,
-        None => parse(lexed.after(0), session, names_stage),
+        None => parse(lexed.after(0), session, catalog, names_stage),
     }
-}
-
-/// The tables whose columns would tell more: those that are read, and those that take the columns in order.
-fn wants(statement: &Statement, catalog: &Catalog) -> BTreeSet<TableName> {
-    statement
-        .tables
-        .iter()
-        .filter(|used| matches!(used.access, Access::Read | Access::Write))
-        .filter(|used| catalog.table(&used.table).is_none())
-        .map(|used| used.table.clone())
-        .collect()
 }
 
 /// How many tokens `EXPLAIN [USING format]` takes at the beginning; 0 if it is not there.
@@ -114,7 +107,12 @@ fn explain(mut statement: Statement) -> Result<Statement, Opaque> {
     Ok(statement)
 }
 
-fn parse(tokens: Vec<TokenWithSpan>, session: &SessionNames, names_stage: bool) -> Result<Statement, Opaque> {
+fn parse(
+    tokens: Vec<TokenWithSpan>,
+    session: &SessionNames,
+    catalog: &Catalog,
+    names_stage: bool,
+) -> Result<Statement, Opaque> {
     if holds_statements(&tokens) {
         return Err(Opaque::Script);
     }
@@ -127,7 +125,7 @@ fn parse(tokens: Vec<TokenWithSpan>, session: &SessionNames, names_stage: bool) 
         let at = next.span.start;
         return Err(Opaque::Syntax { line: at.line, column: at.column });
     }
-    statement::read(&parsed, session, names_stage)
+    statement::read(&parsed, session, catalog, names_stage)
 }
 
 /// Whether the parser would read statements within the statement. It does so by recursion, with a large part of the

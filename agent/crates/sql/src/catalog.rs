@@ -12,7 +12,8 @@ use crate::SessionNames;
 /// Tables, views and routines by their full names. Cheap to clone: entries are shared.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Catalog {
-    tables: HashMap<TableName, Arc<Table>>,
+    /// `None` where there is known to be no such table.
+    tables: HashMap<TableName, Option<Arc<Table>>>,
     routines: HashMap<TableName, Routine>,
 }
 
@@ -34,6 +35,15 @@ pub struct View {
     pub names: SessionNames,
 }
 
+/// What a catalog says of a name.
+pub(crate) enum Known<'c> {
+    Table(&'c Table),
+    /// There is none.
+    Missing,
+    /// It has no entry.
+    Unknown,
+}
+
 /// What is known of a function or procedure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Routine {
@@ -52,7 +62,7 @@ impl Catalog {
     /// Puts a table or view in, or replaces it. The name has all three parts, unless sessions without a database or
     /// schema are meant.
     pub fn insert_table(&mut self, name: TableName, table: Arc<Table>) {
-        self.tables.insert(name, table);
+        self.tables.insert(name, Some(table));
     }
 
     /// Puts a function or procedure in, or replaces it.
@@ -60,7 +70,13 @@ impl Catalog {
         self.routines.insert(name, routine);
     }
 
-    /// Takes a table or view out.
+    /// Notes that there is no such table or view, for anybody. An unqualified name is looked for in several schemas, and
+    /// this says that it is not in one of them.
+    pub fn insert_missing(&mut self, name: TableName) {
+        self.tables.insert(name, None);
+    }
+
+    /// Takes what is known of a table or view out.
     pub fn remove_table(&mut self, name: &TableName) {
         self.tables.remove(name);
     }
@@ -68,7 +84,16 @@ impl Catalog {
     /// What is known of a table or view; `None` is not that it is not there, but that nobody here knows.
     #[must_use]
     pub fn table(&self, name: &TableName) -> Option<&Table> {
-        self.tables.get(name).map(Arc::as_ref)
+        self.tables.get(name)?.as_deref()
+    }
+
+    /// The same, with what is known to be missing told apart.
+    pub(crate) fn entry(&self, name: &TableName) -> Known<'_> {
+        match self.tables.get(name) {
+            Some(Some(table)) => Known::Table(table),
+            Some(None) => Known::Missing,
+            None => Known::Unknown,
+        }
     }
 
     /// What is known of a function or procedure.

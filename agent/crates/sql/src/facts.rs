@@ -118,8 +118,12 @@ pub struct Statement {
     pub effects: BTreeSet<Effect>,
     /// Where each column of its result comes from.
     pub outputs: Outputs,
+    /// What it fills, column by column.
+    pub landings: Vec<Landing>,
     /// The columns that decide which rows it shows or changes, without being shown.
     pub decides_on: Sources,
+    /// Tables whose columns would tell more.
+    pub(crate) wants: BTreeSet<TableName>,
 }
 
 impl Statement {
@@ -207,10 +211,19 @@ impl Access {
     }
 }
 
+/// The columns of a table that a statement fills: where they come from tells what the table holds from then on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Landing {
+    /// The table; `None` for files of a stage, or where its name is computed.
+    pub table: Option<TableName>,
+    /// Its columns that are filled. One without a name is filled by position.
+    pub columns: Outputs,
+}
+
 /// Where the columns of a result come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outputs {
-    /// In order of the select list. A wildcard stands for any number of columns.
+    /// In order of the select list. An entry that is many stands for any number of columns.
     Known(Vec<Output>),
     /// Any column may come from any table of the statement, for this reason.
     Unknown(&'static str),
@@ -223,6 +236,8 @@ pub struct Output {
     pub name: Option<Ident>,
     /// What can reach it.
     pub sources: Sources,
+    /// Whether it stands for any number of columns.
+    pub is_many: bool,
 }
 
 /// The columns that can reach an output.
@@ -234,6 +249,13 @@ pub enum Sources {
     Column(Vec<ColumnName>),
     /// An expression over any of these columns.
     Derived(Vec<ColumnName>),
+    /// An expression over any of these columns and over any column of these tables, whatever it is called.
+    Within {
+        /// The columns.
+        columns: Vec<ColumnName>,
+        /// The tables.
+        tables: Vec<TableName>,
+    },
     /// All columns of these tables, under their own names: `*`.
     Wildcard(Vec<TableName>),
     /// Any column of any table of the statement.

@@ -33,9 +33,9 @@ pub use class::{Class, Group};
 pub use effect::Effect;
 pub use elsewhere::Elsewhere;
 pub use facts::{
-    Access, Container, ContainerUse, Facts, Output, Outputs, Parse, Sources, Statement, TableUse,
+    Access, Container, ContainerUse, Facts, Landing, Output, Outputs, Parse, Sources, Statement, TableUse,
 };
 pub use literal::Literal;
-pub use names::SessionNames;
+pub use names::{SessionNames, identifier, table_name};
 pub use object::{Level, ObjectKind, ObjectPath, ObjectUse};
 pub use opaque::{Opaque, Unreadable};

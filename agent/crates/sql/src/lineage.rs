@@ -1,359 +1,216 @@
-//! Where the output columns of a query come from. Answers for one plain `SELECT` over tables and joins; for anything
-//! else the answer is that nobody here knows, never a guess.
+//! Where the columns of a result, or of a changed table, come from.
+//!
+//! The tree is walked query by query. Each `FROM` clause gives a list of tables, each of those a list of columns
+//! ([`relation`]), each column what can reach it ([`flow`]). A name is looked for where Snowflake would look, and where
+//! it may mean several things it means all of them ([`scope`]). What is not followed is unknown: of one column where
+//! that is sure, else of all. Work is counted, and what takes too much of it is unknown as well.
+
+mod calls;
+mod expr;
+mod flow;
+mod from;
+mod holds;
+mod like;
+mod query;
+mod relation;
+mod reshape;
+mod scope;
+mod select;
+mod tables;
+mod writes;
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
     ops::ControlFlow,
+    rc::Rc,
 };
 
-use model::{ColumnName, Ident, TableName};
-use sqlparser::ast::{
-    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, ObjectName, Query, Select, SelectItem,
-    SelectItemQualifiedWildcardKind, SetExpr, TableFactor, TableWithJoins, Value, Visit, Visitor,
-    WildcardAdditionalOptions,
+use model::{Ident, TableName};
+use sqlparser::ast::{Expr, Statement, Visit, Visitor};
+
+pub(crate) use self::holds::holds_data;
+use self::{
+    flow::{Bases, Flow, TableId},
+    relation::{Part, Relation},
+    scope::Mention,
 };
+use crate::{Catalog, Landing, Output, Outputs, SessionNames, Sources};
 
-use crate::{
-    Output, Outputs, SessionNames, Sources,
-    functions::{self, Reach},
-};
+/// How much work is done for one statement: about as many steps as names are compared and sets are joined.
+const WORK_MAX: usize = 2_000_000;
 
-/// Select lists longer than this, in which entries name each other, are not followed.
-const ALIASES_FOLLOWED_MAX: usize = 256;
-
-/// A table of the `FROM` clause: the name it is known by there, and the tables it may be.
-struct Relation {
-    alias: Ident,
-    /// Whether the alias was written, which hides the table's own name.
-    is_renamed: bool,
-    tables: Vec<TableName>,
+/// What was found out about one statement.
+pub(crate) struct Lineage {
+    /// Columns of its result.
+    pub(crate) outputs: Outputs,
+    /// Columns that it fills.
+    pub(crate) landings: Vec<Landing>,
+    /// Columns that decide.
+    pub(crate) decides_on: Sources,
+    /// What the catalog lacked.
+    pub(crate) wants: BTreeSet<TableName>,
 }
 
-/// The outputs of a query.
-pub(crate) fn outputs(query: &Query, names: &SessionNames) -> Outputs {
-    match plain_select(query).and_then(|select| select_outputs(select, names)) {
-        Ok(outputs) => Outputs::Known(outputs),
-        Err(reason) => Outputs::Unknown(reason),
+/// Follows a statement.
+pub(crate) fn follow(statement: &Statement, names: &SessionNames, catalog: &Catalog) -> Lineage {
+    let mut walk = Walk::new(names, catalog);
+    let mut landings = Vec::new();
+    let mut outputs = Outputs::Known(Vec::new());
+    if let Statement::Query(query) = statement {
+        let relation = walk.query(query, None);
+        outputs = walk.outputs(relation);
+    } else {
+        landings = walk.writes(statement);
     }
-}
-
-/// Whether an expression can hold data of a table.
-pub(crate) fn holds_data(expr: &Expr) -> bool {
-    let seen = See::all(expr);
-    seen.is_opaque || !seen.columns.is_empty()
-}
-
-fn plain_select(query: &Query) -> Result<&Select, &'static str> {
-    if query.with.is_some() {
-        return Err("it has a WITH clause");
-    }
-    match query.body.as_ref() {
-        SetExpr::Select(select) => Ok(select),
-        SetExpr::Query(inner) => plain_select(inner),
-        SetExpr::SetOperation { .. } => Err("it is a set operation"),
-        _ => Err("it is no plain SELECT"),
-    }
-}
-
-fn select_outputs(select: &Select, names: &SessionNames) -> Result<Vec<Output>, &'static str> {
-    if !select.lateral_views.is_empty() || select.value_table_mode.is_some() || select.exclude.is_some() {
-        return Err("it has a form of SELECT that is not followed");
-    }
-    let mut relations = Vec::new();
-    for from in &select.from {
-        gather(from, names, &mut relations)?;
-    }
-    let scope = Scope { names, relations };
-    let items: Vec<Item> = select.projection.iter().map(|item| scope.item(item)).collect::<Result<_, _>>()?;
-    follow_aliases(items)
-}
-
-fn gather(from: &TableWithJoins, names: &SessionNames, into: &mut Vec<Relation>) -> Result<(), &'static str> {
-    let factors = std::iter::once(&from.relation).chain(from.joins.iter().map(|join| &join.relation));
-    for factor in factors {
-        match factor {
-            TableFactor::Table { name, alias, args: None, json_path: None, .. } => {
-                let tables = names.tables(name).map_err(|_| "a table's name is computed")?;
-                let own = tables.first().map(|t| t.name.clone()).ok_or("a table has no name")?;
-                let (alias, is_renamed) = match alias {
-                    Some(alias) if !alias.columns.is_empty() => return Err("an alias renames columns"),
-                    Some(alias) => (names.ident(&alias.name), true),
-                    None => (own, false),
-                };
-                into.push(Relation { alias, is_renamed, tables });
-            }
-            TableFactor::NestedJoin { table_with_joins, alias: None } => {
-                gather(table_with_joins, names, into)?
-            }
-            _ => return Err("it reads from more than tables"),
+    if walk.is_spent() {
+        outputs = Outputs::Unknown("it is too large to be followed");
+        for landing in &mut landings {
+            landing.columns = outputs.clone();
         }
+        walk.decides = Flow::unknown();
     }
-    Ok(())
+    let decides_on = walk.bases.sources(&std::mem::take(&mut walk.decides).derived());
+    Lineage { outputs, landings, decides_on, wants: walk.wants }
 }
 
-struct Scope<'a> {
-    names: &'a SessionNames,
-    relations: Vec<Relation>,
+/// The walk over one statement.
+struct Walk<'c> {
+    names: &'c SessionNames,
+    catalog: &'c Catalog,
+    bases: Bases,
+    /// What decides, so far.
+    decides: Flow,
+    /// Common table expressions in scope, by name, the innermost last.
+    ctes: HashMap<Ident, Vec<Rc<Relation<'c>>>>,
+    /// Tables of the catalog that were looked at.
+    stored: HashMap<TableId, Rc<Relation<'c>>>,
+    /// Entries of select lists that were named.
+    mentions: Vec<Mention>,
+    /// Within how many expressions that decide the walk is.
+    deciding: usize,
+    /// How many select lists there were.
+    selects: usize,
+    /// How many queries and views are around this one.
+    queries: usize,
+    views: usize,
+    /// Whether calls of aggregates are left out, for `GROUP BY ALL`.
+    skips_aggregates: bool,
+    /// Names of lambda parameters.
+    parameters: HashSet<Ident>,
+    work_left: usize,
+    wants: BTreeSet<TableName>,
 }
 
-/// An output, with the unqualified names in it, folded: each may also be the alias of another output.
-struct Item {
-    output: Output,
-    mentions: HashSet<String>,
-}
-
-/// A name without its case. Whether case matters is up to parameters of the session; to ignore it can only find too
-/// much.
-fn folded(name: &Ident) -> String {
-    name.as_str().to_uppercase()
-}
-
-impl Scope<'_> {
-    fn item(&self, item: &SelectItem) -> Result<Item, &'static str> {
-        match item {
-            SelectItem::UnnamedExpr(expr) => {
-                let name = match expr {
-                    Expr::Identifier(ident) => Some(self.names.ident(ident)),
-                    Expr::CompoundIdentifier(parts) => parts.last().map(|ident| self.names.ident(ident)),
-                    _ => None,
-                };
-                Ok(self.expression(expr, name))
-            }
-            SelectItem::ExprWithAlias { expr, alias } => {
-                Ok(self.expression(expr, Some(self.names.ident(alias))))
-            }
-            SelectItem::Wildcard(options) => {
-                keeps_names(options)?;
-                Ok(wildcard(self.relations.iter().flat_map(|r| r.tables.clone()).collect()))
-            }
-            SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), options) => {
-                keeps_names(options)?;
-                Ok(wildcard(self.qualified(name).ok_or("a wildcard's table is not in FROM")?))
-            }
-            SelectItem::QualifiedWildcard(..) | SelectItem::ExprWithAliases { .. } => {
-                Err("an output has a form that is not followed")
-            }
+impl<'c> Walk<'c> {
+    fn new(names: &'c SessionNames, catalog: &'c Catalog) -> Self {
+        Self {
+            names,
+            catalog,
+            bases: Bases::default(),
+            decides: Flow::default(),
+            ctes: HashMap::new(),
+            stored: HashMap::new(),
+            mentions: Vec::new(),
+            deciding: 0,
+            selects: 0,
+            queries: 0,
+            views: 0,
+            skips_aggregates: false,
+            parameters: HashSet::new(),
+            work_left: WORK_MAX,
+            wants: BTreeSet::new(),
         }
     }
 
-    fn expression(&self, expr: &Expr, name: Option<Ident>) -> Item {
-        let seen = See::all(expr);
-        let mut mentions = HashSet::new();
-        let mut columns = BTreeSet::new();
-        let mut is_opaque = seen.is_opaque;
-        for parts in &seen.columns {
-            let parts: Vec<Ident> = parts.iter().map(|ident| self.names.ident(ident)).collect();
-            match self.column(&parts) {
-                Some(found) => columns.extend(found),
-                None => is_opaque = true,
-            }
-            if let [only] = parts.as_slice() {
-                mentions.insert(folded(only));
-                // A table's own name is no column, but an engine may take it for the whole row.
-                is_opaque |= self.relations.iter().any(|relation| folded(&relation.alias) == folded(only));
-            }
+    fn spend(&mut self, work: usize) {
+        self.work_left = self.work_left.saturating_sub(work);
+    }
+
+    fn is_spent(&self) -> bool {
+        self.work_left == 0
+    }
+
+    /// A list of columns as the world outside sees it.
+    fn outputs(&mut self, relation: Relation<'c>) -> Outputs {
+        let mut parts = relation.parts;
+        if let Some(from) = relation.shuffled_from {
+            self.spread(&mut parts, from);
         }
-        let columns: Vec<ColumnName> = columns.into_iter().collect();
-        let sources = if is_opaque {
-            Sources::Unknown
-        } else if seen.columns.is_empty() {
-            Sources::Nothing
-        } else if is_plain(expr) {
-            Sources::Column(columns)
-        } else {
-            Sources::Derived(columns)
-        };
-        Item { output: Output { name, sources }, mentions }
-    }
-
-    /// The columns that a name may mean; `None` if that cannot be told.
-    fn column(&self, parts: &[Ident]) -> Option<Vec<ColumnName>> {
-        let (name, qualifier) = parts.split_last()?;
-        let tables: Vec<&TableName> = if qualifier.is_empty() {
-            self.relations.iter().flat_map(|r| &r.tables).collect()
-        } else {
-            self.matching(qualifier).flat_map(|r| &r.tables).collect()
-        };
-        if tables.is_empty() {
-            return None;
-        }
-        Some(
-            tables.into_iter().map(|table| ColumnName { table: table.clone(), name: name.clone() }).collect(),
-        )
-    }
-
-    fn qualified(&self, name: &ObjectName) -> Option<Vec<TableName>> {
-        let parts: Vec<Ident> = self.names.parts(name).ok()?.into_iter().collect::<Option<_>>()?;
-        let tables: Vec<TableName> = self.matching(&parts).flat_map(|r| r.tables.clone()).collect();
-        if tables.is_empty() { None } else { Some(tables) }
-    }
-
-    /// The relations that a qualifier of one to three parts may mean.
-    fn matching<'a>(&'a self, qualifier: &'a [Ident]) -> impl Iterator<Item = &'a Relation> {
-        self.relations.iter().filter(move |relation| match qualifier {
-            [alias] => relation.alias == *alias,
-            [schema, name] => {
-                !relation.is_renamed && relation.tables.iter().any(|t| fits(t, None, schema, name))
-            }
-            [database, schema, name] => {
-                !relation.is_renamed && relation.tables.iter().any(|t| fits(t, Some(database), schema, name))
-            }
-            _ => false,
-        })
-    }
-}
-
-fn fits(table: &TableName, database: Option<&Ident>, schema: &Ident, name: &Ident) -> bool {
-    // A part that the session does not name may be anything.
-    let same = |known: &Option<Ident>, wanted: &Ident| known.as_ref().is_none_or(|known| known == wanted);
-    table.name == *name && same(&table.schema, schema) && database.is_none_or(|d| same(&table.database, d))
-}
-
-fn wildcard(tables: Vec<TableName>) -> Item {
-    Item { output: Output { name: None, sources: Sources::Wildcard(tables) }, mentions: HashSet::new() }
-}
-
-/// `EXCLUDE` and `ILIKE` leave columns out; the others give a column another name or content.
-fn keeps_names(options: &WildcardAdditionalOptions) -> Result<(), &'static str> {
-    let changes = options.opt_replace.is_some()
-        || options.opt_rename.is_some()
-        || options.opt_except.is_some()
-        || options.opt_alias.is_some();
-    if changes { Err("a wildcard renames or replaces columns") } else { Ok(()) }
-}
-
-fn is_plain(expr: &Expr) -> bool {
-    match expr {
-        Expr::Identifier(_) | Expr::CompoundIdentifier(_) => true,
-        Expr::Nested(inner) => is_plain(inner),
-        _ => false,
-    }
-}
-
-/// Snowflake lets an output name another one of the same list. A name may mean a column or that output, so both count.
-fn follow_aliases(mut items: Vec<Item>) -> Result<Vec<Output>, &'static str> {
-    let by_alias = items.iter().enumerate().fold(HashMap::<_, Vec<usize>>::new(), |mut map, (i, item)| {
-        if let Some(name) = &item.output.name {
-            map.entry(folded(name)).or_default().push(i);
-        }
-        map
-    });
-    let edges: Vec<(usize, usize)> = items
-        .iter()
-        .enumerate()
-        .flat_map(|(i, item)| {
-            let named = item.mentions.iter().filter_map(|mention| by_alias.get(mention)).flatten();
-            named.map(move |j| (i, *j)).filter(|(i, j)| i != j).collect::<Vec<_>>()
-        })
-        .collect();
-    if edges.is_empty() {
-        return Ok(items.into_iter().map(|item| item.output).collect());
-    }
-    if items.len() > ALIASES_FOLLOWED_MAX {
-        return Err("its outputs name each other, and there are too many");
-    }
-    // Each round carries sources one step further; there are no more steps than outputs.
-    for _ in 0..items.len() {
-        let mut changed = false;
-        for (to, from) in &edges {
-            let Some(source) = items.get(*from).map(|item| item.output.sources.clone()) else { continue };
-            let Some(target) = items.get_mut(*to) else { continue };
-            let joined = join(&target.output.sources, source);
-            changed |= joined != target.output.sources;
-            target.output.sources = joined;
-        }
-        if !changed {
-            break;
-        }
-    }
-    Ok(items.into_iter().map(|item| item.output).collect())
-}
-
-fn join(a: &Sources, b: Sources) -> Sources {
-    let union = |x: &[ColumnName], y: Vec<ColumnName>| -> Vec<ColumnName> {
-        x.iter().cloned().chain(y).collect::<BTreeSet<_>>().into_iter().collect()
-    };
-    match (a, b) {
-        (Sources::Unknown | Sources::Wildcard(_), _) | (_, Sources::Unknown | Sources::Wildcard(_)) => {
-            Sources::Unknown
-        }
-        (a, Sources::Nothing) => a.clone(),
-        (Sources::Nothing, b) => b,
-        (Sources::Column(x), Sources::Column(y)) => Sources::Column(union(x, y)),
-        (Sources::Column(x) | Sources::Derived(x), Sources::Column(y) | Sources::Derived(y)) => {
-            Sources::Derived(union(x, y))
-        }
-    }
-}
-
-/// Everything in an expression that may be a column, and whether there is more than that.
-#[derive(Default)]
-struct See {
-    columns: Vec<Vec<sqlparser::ast::Ident>>,
-    is_opaque: bool,
-}
-
-impl See {
-    fn all(expr: &Expr) -> Self {
-        let mut seen = Self::default();
-        seen.is_opaque = expr.visit(&mut seen).is_break();
-        seen
-    }
-}
-
-impl Visitor for See {
-    type Break = ();
-
-    fn pre_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
-        ControlFlow::Break(())
-    }
-
-    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
-        match expr {
-            // `t.$1` is a column by position, too; no column's name begins with `$` unless it is quoted.
-            Expr::Identifier(ident) if is_position(ident) => return ControlFlow::Break(()),
-            Expr::CompoundIdentifier(parts) if parts.iter().any(is_position) => return ControlFlow::Break(()),
-            Expr::Identifier(ident) => self.columns.push(vec![ident.clone()]),
-            Expr::CompoundIdentifier(parts) => self.columns.push(parts.clone()),
-            Expr::Function(call) if !works_on_arguments(call) => return ControlFlow::Break(()),
-            // `$1` is a column by position; `$name` is a variable, and those hold constants only.
-            Expr::Value(value) => {
-                if let Value::Placeholder(text) = &value.value
-                    && text
-                        .strip_prefix('$')
-                        .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
-                {
-                    return ControlFlow::Break(());
+        let mut outputs = Vec::with_capacity(parts.len());
+        for part in parts {
+            match part {
+                Part::Column(column) => outputs.push(Output {
+                    name: column.name,
+                    sources: self.bases.sources(&column.flow),
+                    is_many: false,
+                }),
+                Part::Table { table, columns } => {
+                    self.spend(columns.len());
+                    for name in columns {
+                        let flow = self.bases.column(table, name);
+                        let sources = self.bases.sources(&flow);
+                        outputs.push(Output { name: Some(name.clone()), sources, is_many: false });
+                    }
+                }
+                Part::Rest(rest) => {
+                    let sources = if rest.flow.is_nothing() && !rest.tables.is_empty() {
+                        Sources::Wildcard(self.bases.names(&rest.tables))
+                    } else {
+                        let mut flow = rest.flow;
+                        rest.tables.iter().for_each(|table| flow.absorb(&Flow::whole(*table)));
+                        self.bases.sources(&flow)
+                    };
+                    outputs.push(Output { name: None, sources, is_many: true });
                 }
             }
-            Expr::Wildcard(_) | Expr::QualifiedWildcard(..) | Expr::MatchAgainst { .. } => {
-                return ControlFlow::Break(());
-            }
-            _ => {}
         }
-        ControlFlow::Continue(())
+        Outputs::Known(outputs)
+    }
+
+    /// Pieces whose order is not known. With a wildcard among them they stand between two of those, which says that they
+    /// can be anywhere between; without one each may be any of the others.
+    fn spread(&mut self, parts: &mut Vec<Part<'c>>, from: usize) {
+        let region = parts.split_off(from.min(parts.len()));
+        let first_rest = region.iter().find(|part| matches!(part, Part::Rest(_))).cloned();
+        match first_rest {
+            Some(rest) => {
+                let begins = matches!(region.first(), Some(Part::Rest(_)));
+                let ends = matches!(region.last(), Some(Part::Rest(_)));
+                parts.extend((!begins).then(|| rest.clone()));
+                parts.extend(region);
+                parts.extend((!ends).then_some(rest));
+            }
+            None => {
+                let region = Relation::of(region);
+                let flow = region.everything(&mut self.bases);
+                let count = region.certain();
+                let (columns, _) = region.split(count, &mut self.bases);
+                parts.extend(columns.into_iter().map(|mut column| {
+                    column.flow.absorb(&flow);
+                    Part::Column(column)
+                }));
+            }
+        }
     }
 }
 
-fn is_position(ident: &sqlparser::ast::Ident) -> bool {
-    ident.quote_style.is_none() && ident.value.starts_with('$')
-}
-
-/// Whether a call's result comes from the columns that its arguments name. `OBJECT_CONSTRUCT(*)` names none; `COUNT(*)`
-/// needs none.
-fn works_on_arguments(call: &Function) -> bool {
-    let FunctionArguments::List(list) = &call.args else {
-        return functions::reach(&call.name) == Reach::Arguments;
-    };
-    let counts = call.name.to_string().eq_ignore_ascii_case("count");
-    let is_named = |arg: &FunctionArg| {
-        let (FunctionArg::Named { arg, .. } | FunctionArg::ExprNamed { arg, .. } | FunctionArg::Unnamed(arg)) =
-            arg;
-        match arg {
-            FunctionArgExpr::Expr(_) => true,
-            FunctionArgExpr::Wildcard => counts,
-            FunctionArgExpr::QualifiedWildcard(_) | FunctionArgExpr::WildcardWithOptions(_) => false,
+/// Calls for each column that an expression names, outside of queries in it.
+fn each_column(expr: &Expr, call: &mut dyn FnMut(&[sqlparser::ast::Ident])) {
+    struct Columns<'f>(&'f mut dyn FnMut(&[sqlparser::ast::Ident]));
+    impl Visitor for Columns<'_> {
+        type Break = ();
+        fn pre_visit_query(&mut self, _: &sqlparser::ast::Query) -> ControlFlow<()> {
+            ControlFlow::Break(())
         }
-    };
-    functions::reach(&call.name) == Reach::Arguments && list.args.iter().all(is_named)
+        fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+            match expr {
+                Expr::Identifier(ident) => (self.0)(std::slice::from_ref(ident)),
+                Expr::CompoundIdentifier(parts) => (self.0)(parts),
+                _ => {}
+            }
+            ControlFlow::Continue(())
+        }
+    }
+    // That a query ends the search is no matter: what it names is not meant.
+    let _ended = expr.visit(&mut Columns(call));
 }

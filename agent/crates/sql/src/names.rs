@@ -4,7 +4,12 @@
 use std::collections::BTreeMap;
 
 use model::{Ident, TableName};
-use sqlparser::ast::{self, ObjectName, ObjectNamePart};
+use sqlparser::{
+    ast::{self, ObjectName, ObjectNamePart},
+    dialect::SnowflakeDialect,
+    parser::Parser,
+    tokenizer::Token,
+};
 
 use crate::{Container, Elsewhere, Opaque};
 
@@ -128,5 +133,70 @@ impl SessionNames {
     pub(crate) fn schema_of(&self, name: &ObjectName) -> Result<Container, Unnamed> {
         let TableName { database, schema, .. } = self.table(name)?;
         Ok(Container::Schema { database, schema })
+    }
+}
+
+/// One identifier as somebody writes it in SQL, as Snowflake stores it: `id` is `ID`, `"id"` is `id`. `None` for what is
+/// none.
+#[must_use]
+pub fn identifier(text: &str) -> Option<Ident> {
+    match SessionNames::default().parts(&written(text)?).ok()?.as_slice() {
+        [Some(name)] => Some(name.clone()),
+        _ => None,
+    }
+}
+
+/// The table that is meant by a name of one to three parts, as somebody writes it in SQL, in a session with these names.
+/// `None` for what is no such name.
+#[must_use]
+pub fn table_name(text: &str, session: &SessionNames) -> Option<TableName> {
+    session.table(&written(text)?).ok()
+}
+
+/// A name that stands alone in a text.
+pub(crate) fn written(text: &str) -> Option<ObjectName> {
+    let mut parser = Parser::new(&SnowflakeDialect).try_with_sql(text).ok()?;
+    let name = parser.parse_object_name(false).ok()?;
+    (parser.peek_token_ref().token == Token::EOF).then_some(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_read_as_snowflake_stores_them() {
+        for (text, expected) in [
+            ("id", Some("ID")),
+            ("\"id\"", Some("id")),
+            ("\"a \"\"b\"\"\"", Some("a \"b\"")),
+            ("date", Some("DATE")),
+            ("a.b", None),
+            ("a b", None),
+            ("", None),
+            ("'a'", None),
+            ("a; drop table b", None),
+        ] {
+            assert_eq!(identifier(text).as_ref().map(Ident::as_str), expected, "{text}");
+        }
+        let session = SessionNames {
+            database: Some(Ident::unquoted("d")),
+            schema: Some(Ident::unquoted("s")),
+            ..Default::default()
+        };
+        for (text, expected) in [
+            ("t", Some("D.S.T")),
+            ("x.t", Some("D.X.T")),
+            ("y.x.\"t\"", Some("Y.X.t")),
+            ("y..t", Some("Y.PUBLIC.T")),
+            ("z.y.x.t", None),
+            ("t(1)", None),
+        ] {
+            assert_eq!(
+                table_name(text, &session).map(|name| name.to_string()).as_deref(),
+                expected,
+                "{text}"
+            );
+        }
     }
 }

@@ -104,7 +104,9 @@ pub(crate) fn bare(class: Class, words: &[String], verb_words: usize) -> Stateme
         moves_data: false,
         effects: BTreeSet::new(),
         outputs: Outputs::Known(Vec::new()),
+        landings: Vec::new(),
         decides_on: Sources::Unknown,
+        wants: BTreeSet::new(),
     }
 }
 

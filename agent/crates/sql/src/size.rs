@@ -4,7 +4,7 @@ use std::mem::{size_of, size_of_val};
 
 use model::{ColumnName, Ident, TableName};
 
-use crate::{Container, Facts, ObjectUse, Output, Outputs, Sources, Statement};
+use crate::{Container, Facts, Landing, ObjectUse, Output, Outputs, Sources, Statement};
 
 impl Facts {
     /// Their size in bytes, the text's included. What the allocator adds is not counted.
@@ -25,15 +25,15 @@ fn of_statement(statement: &Statement) -> usize {
         Container::Database(database) => ident(database),
         Container::Schema { database, schema } => part(database.as_ref()) + part(schema.as_ref()),
     });
-    let outputs = match &statement.outputs {
-        Outputs::Known(outputs) => outputs.iter().map(of_output).sum(),
-        Outputs::Unknown(_) => 0,
-    };
+    let landings = statement.landings.iter().map(|landing| {
+        size_of::<Landing>() + landing.table.as_ref().map_or(0, table) + of_outputs(&landing.columns)
+    });
     let objects = statement.objects.iter().map(|used| {
         let name = &used.name;
         size_of::<ObjectUse>() + part(name.database.as_ref()) + part(name.schema.as_ref()) + ident(&name.name)
     });
-    outputs
+    of_outputs(&statement.outputs)
+        + landings.sum::<usize>()
         + of_sources(&statement.decides_on)
         + objects.sum::<usize>()
         + statement.tables.iter().map(|used| table(&used.table)).sum::<usize>()
@@ -43,6 +43,13 @@ fn of_statement(statement: &Statement) -> usize {
         + statement.elsewhere.len() * size_of::<crate::Elsewhere>()
 }
 
+fn of_outputs(outputs: &Outputs) -> usize {
+    match outputs {
+        Outputs::Known(outputs) => outputs.iter().map(of_output).sum(),
+        Outputs::Unknown(_) => 0,
+    }
+}
+
 fn of_output(output: &Output) -> usize {
     size_of::<Output>() + part(output.name.as_ref()) + of_sources(&output.sources)
 }
@@ -50,6 +57,9 @@ fn of_output(output: &Output) -> usize {
 fn of_sources(sources: &Sources) -> usize {
     match sources {
         Sources::Column(columns) | Sources::Derived(columns) => columns.iter().map(column).sum(),
+        Sources::Within { columns, tables } => {
+            columns.iter().map(column).sum::<usize>() + tables.iter().map(table).sum::<usize>()
+        }
         Sources::Wildcard(tables) => tables.iter().map(table).sum(),
         Sources::Nothing | Sources::Unknown => 0,
     }

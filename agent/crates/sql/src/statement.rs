@@ -7,7 +7,7 @@ use sqlparser::ast::{
 };
 
 use crate::{
-    Access, Class, Container, Elsewhere, Opaque, Outputs, SessionNames, Statement, lineage,
+    Access, Catalog, Class, Container, Elsewhere, Opaque, Outputs, SessionNames, Statement, lineage,
     names::Unnamed,
     plain::{self, uses, within},
     reach::{self, Reached},
@@ -17,10 +17,18 @@ use crate::{
 pub(crate) fn read(
     parsed: &ast::Statement,
     names: &SessionNames,
+    catalog: &Catalog,
     names_stage: bool,
 ) -> Result<Statement, Opaque> {
     let reader = Reader { names, reached: reach::reached(parsed, names)? };
     let mut statement = reader.statement(parsed)?;
+    let followed = lineage::follow(parsed, names, catalog);
+    if matches!(parsed, ast::Statement::Query(_)) {
+        statement.outputs = followed.outputs;
+    }
+    statement.landings = followed.landings;
+    statement.decides_on = followed.decides_on;
+    statement.wants = followed.wants;
     let copies = matches!(statement.class, Class::CopyLoad | Class::CopyUnload);
     if names_stage && !copies {
         statement.elsewhere.push(Elsewhere::Stage);
@@ -96,12 +104,7 @@ impl<'a> Effects<'a> {
 impl Reader<'_> {
     fn statement(self, parsed: &ast::Statement) -> Result<Statement, Opaque> {
         match parsed {
-            ast::Statement::Query(query) => {
-                let outputs = lineage::outputs(query, self.names);
-                let mut statement = self.facts(Effects::new(Class::Select, "SELECT"))?;
-                statement.outputs = outputs;
-                Ok(statement)
-            }
+            ast::Statement::Query(_) => self.facts(Effects::new(Class::Select, "SELECT")),
             ast::Statement::Call(call) => {
                 let mut statement = self.facts(Effects::new(Class::Call, "CALL"))?;
                 statement.functions.push(call.name.to_string());

@@ -6,6 +6,7 @@ use model::{Ident, SqlText, TableName};
 
 use crate::{Catalog, Container, Outputs, SessionNames, Sources, Statement, Table, analyze};
 
+mod lineage;
 mod outputs;
 mod refused;
 mod totality;
@@ -75,6 +76,10 @@ pub(super) fn outputs(sql: &str) -> String {
                 Sources::Column(c) => columns(c),
                 Sources::Derived(c) => format!("f({})", columns(c)),
                 Sources::Wildcard(t) => format!("*({})", list(t.iter().map(ToString::to_string).collect())),
+                Sources::Within { columns: c, tables: t } => {
+                    let tables = t.iter().map(|t| format!("{t}.*"));
+                    list(c.iter().map(ToString::to_string).chain(tables).collect())
+                }
                 Sources::Unknown => "?".to_owned(),
             };
             outputs.iter().map(show).collect::<Vec<_>>().join(", ")

@@ -1,0 +1,76 @@
+//! Which columns a statement fills, and from where.
+
+use super::{known, open};
+
+#[test]
+fn rows_of_queries() {
+    known(&[
+        ("insert into tgt (q, p) select a, ssn from t", "TGT: Q=T.A P=T.SSN"),
+        ("insert into tgt select a, b, ssn from t where c = 1", "TGT: P=T.A Q=T.B R=T.SSN / T.C"),
+        ("insert into tgt select a as x, b as y from t", "TGT: P=T.A Q=T.B"),
+        ("insert into new select a, ssn as s from t", "NEW: A=T.A S=T.SSN"),
+        ("insert into tgt with x as (select * from u) select ssn, x, y from x", "TGT: P=U.SSN Q=U.X R=U.Y"),
+        ("insert into tgt values (1, 'x', (select max(ssn) from t))", "TGT: P=- Q=- R=T.SSN"),
+        ("insert overwrite into tgt (p) select ssn from t", "TGT: P=T.SSN"),
+        ("insert into tgt select * from (select id, x, ssn from u)", "TGT: P=U.ID Q=U.X R=U.SSN"),
+        (
+            "insert all when a > 1 then into tgt (p) values (ssn) else into u (x, y) values (b, 1) select a, b, ssn from t",
+            "TGT: P=T.SSN U: X=T.B Y=- / T.A",
+        ),
+        (
+            "insert all into tgt into new select a, b, ssn from t",
+            "TGT: P=T.A Q=T.B R=T.SSN NEW: A=T.A B=T.B SSN=T.SSN",
+        ),
+        ("create table n as select a, upper(ssn) as s from t", "N: A=T.A S=T.SSN"),
+        (
+            "create or replace temporary table n (k varchar, l int) as select ssn, a from t",
+            "N: K=T.SSN L=T.A",
+        ),
+        ("create table n as select * from u", "N: ID=U.ID X=U.X Y=U.Y SSN=U.SSN"),
+        ("create table n clone u", "N: ID=U.ID X=U.X Y=U.Y SSN=U.SSN"),
+        ("create table n like u", ""),
+        ("create view n (k, l) as select ssn, a from t", "N: K=T.SSN L=T.A"),
+        ("create view n as select ssn as s from t", "N: S=T.SSN"),
+    ]);
+    open(&[
+        ("insert into tgt select * from t", "TGT: *=T.*"),
+        ("insert into tgt (p, q) select * from t", "TGT: P=T.* Q=T.*"),
+        ("insert into tgt (p, q) select ssn, t.* from t", "TGT: P=T.SSN Q=T.*"),
+        ("create table n clone t", "N: *=T.*"),
+    ]);
+}
+
+#[test]
+fn changes_of_rows() {
+    known(&[
+        (
+            "update tgt set p = t.ssn, q = upper(tgt.r) from t where tgt.q = t.a",
+            "TGT: P=T.SSN Q=TGT.R / T.A|TGT.Q",
+        ),
+        ("update tgt set p = q", "TGT: P=TGT.Q / -"),
+        ("update tgt x set x.p = (select max(ssn) from t where t.a = x.q)", "TGT: P=T.SSN / T.A|TGT.Q"),
+        ("delete from tgt where p in (select ssn from t)", " / T.SSN|TGT.P"),
+        ("delete from tgt using t where tgt.p = t.ssn", " / T.SSN|TGT.P"),
+        (
+            "merge into tgt using (select a, ssn from t) s on tgt.p = s.a when matched and s.a > 1 then update set q = s.ssn \
+             when not matched then insert (p, r) values (s.a, upper(s.ssn))",
+            "TGT: Q=T.SSN P=T.A R=T.SSN / T.A|TGT.P",
+        ),
+        (
+            "merge into tgt using t on p = a when not matched then insert values (t.a, t.b, t.ssn)",
+            "TGT: P=T.A Q=T.B R=T.SSN",
+        ),
+        ("merge into tgt using t on p = a when matched then delete", "TGT:  / T.A|TGT.P"),
+    ]);
+}
+
+#[test]
+fn files_of_stages() {
+    known(&[
+        ("copy into @stage from t", "(stage): ID=T.ID A=T.A B=T.B C=T.C SSN=T.SSN V=T.V"),
+        ("copy into @stage/x from (select ssn, a from t where b = 1)", "(stage): SSN=T.SSN A=T.A / T.B"),
+        ("copy into tgt from @stage", "TGT: P=? Q=? R=?"),
+        ("copy into tgt (p, q) from (select $1, x.$2 from @stage x)", "TGT: P=? Q=?"),
+    ]);
+    open(&[("copy into tgt from @stage", "TGT: *=?")]);
+}
