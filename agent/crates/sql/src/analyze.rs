@@ -1,23 +1,19 @@
 //! The door: any text in, facts out. Total, and bounded in length, depth and number of statements.
 
-use std::{borrow::Cow, collections::BTreeSet};
+use std::collections::BTreeSet;
 
 use model::SqlText;
-use sqlparser::{
-    dialect::SnowflakeDialect,
-    keywords::Keyword,
-    parser::{Parser, ParserError},
-    tokenizer::{Token, TokenWithSpan, Word},
-};
+use sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use crate::{
-    Access, Catalog, Class, Facts, Opaque, Outputs, SessionNames, Statement, depth, follow,
-    lex::{self, Lexed},
-    literal, plain, statement,
+    Catalog, Class, Facts, Opaque, SessionNames, Statement,
+    cursor::Cursor,
+    follow, lex, literal, read,
+    script::{self, Role, Unit},
 };
 
-/// How far the parser may recurse: a few of its functions for each level of nesting that the depth check lets through.
-const PARSER_RECURSION_MAX: usize = 4 * depth::NESTING_MAX;
+/// How deep texts within texts are read: `EXECUTE IMMEDIATE 'EXECUTE IMMEDIATE …'`.
+const NESTING_MAX: usize = 4;
 
 /// Reads a text as Snowflake would read it in a session with these names, with what the catalog knows of the objects that
 /// it names. With an empty catalog every answer is still true, and more of them are "unknown".
@@ -39,137 +35,126 @@ pub fn analyze(text: &SqlText, session: &SessionNames, catalog: &Catalog) -> Fac
     };
     let verb = lex::verb(&tokens);
     let literals = literal::find(text.as_str(), &tokens);
-    let reading = read_all(tokens, session, catalog);
-    let wants = reading.iter().flatten().flat_map(|statement| statement.wants.iter().cloned()).collect();
-    Facts::new(text.clone(), verb, literals, reading, wants)
+    let mut reading = Reading { catalog, statements: Vec::new(), bytes_left: SqlText::BYTES_MAX };
+    let read = reading.text(tokens, session, 0).map(|()| reading.statements);
+    let wants = read.iter().flatten().flat_map(|statement| statement.wants.iter().cloned()).collect();
+    Facts::new(text.clone(), verb, literals, read, wants)
 }
 
-/// Each statement under the names that those before it leave.
-fn read_all(
-    tokens: Vec<TokenWithSpan>,
-    session: &SessionNames,
-    catalog: &Catalog,
-) -> Result<Vec<Statement>, Opaque> {
-    let mut names = Cow::Borrowed(session);
-    let mut statements = Vec::new();
-    for lexed in lex::split(tokens)? {
-        let change = follow::change(&lexed.significant(), &names);
-        statements.push(read(lexed, &names, catalog)?);
-        if let Some(changed) = change {
-            names = Cow::Owned(changed);
+struct Reading<'c> {
+    catalog: &'c Catalog,
+    statements: Vec<Statement>,
+    /// How much may be read of texts within the text.
+    bytes_left: usize,
+}
+
+impl Reading<'_> {
+    /// Each statement under the names that those before it leave.
+    fn text(
+        &mut self,
+        tokens: Vec<TokenWithSpan>,
+        session: &SessionNames,
+        nesting: usize,
+    ) -> Result<(), Opaque> {
+        let mut names = session.clone();
+        // What the statement that others are inside of leaves, once they are over.
+        let mut after: Option<SessionNames> = None;
+        let mut is_definition = false;
+        let mut inside = names.clone();
+        for unit in script::split(tokens)? {
+            if !unit.is_inside {
+                if let Some(after) = after.take() {
+                    names = after;
+                }
+                inside.clone_from(&names);
+            }
+            let change = self.unit(&unit, &inside, nesting)?;
+            if !unit.is_inside {
+                let head = self.statements.last();
+                is_definition = head.is_some_and(|head| head.class.group() == crate::Group::Ddl);
+                if let Some(head) = head.filter(|_| is_definition) {
+                    inside = names_in_body(head, &significant_words(&unit), &names);
+                }
+                after = change;
+            } else if let Some(change) = change {
+                // What a definition holds does not run yet.
+                if !is_definition {
+                    after = Some(follow::unknown(&names));
+                }
+                inside = change;
+            }
         }
+        Ok(())
     }
-    Ok(statements)
-}
 
-fn read(lexed: Lexed, session: &SessionNames, catalog: &Catalog) -> Result<Statement, Opaque> {
-    let names_stage = lexed.names_stage;
-    let (explain_words, plain) = {
-        let tokens = lexed.significant();
-        (explain_words(&tokens), plain::read(&tokens, session))
-    };
-    if explain_words > 0 {
-        return explain(parse(lexed.after(explain_words), session, catalog, names_stage)?);
-    }
-    match plain {
-        Some(statement) => statement,
-        None => parse(lexed.after(0), session, catalog, names_stage),
-    }
-}
-
-/// How many tokens `EXPLAIN [USING format]` takes at the beginning; 0 if it is not there.
-fn explain_words(tokens: &[&TokenWithSpan]) -> usize {
-    let is = |i: usize, word: &str| {
-        matches!(tokens.get(i).map(|t| &t.token),
-            Some(Token::Word(Word { value, quote_style: None, .. })) if value.eq_ignore_ascii_case(word))
-    };
-    match (is(0, "EXPLAIN"), is(1, "USING")) {
-        (true, true) => 3,
-        (true, false) => 1,
-        (false, _) => 0,
-    }
-}
-
-/// A plan names what the statement would touch, and touches nothing.
-fn explain(mut statement: Statement) -> Result<Statement, Opaque> {
-    statement.class = Class::Explain;
-    "EXPLAIN".clone_into(&mut statement.verb);
-    for table in &mut statement.tables {
-        table.access = Access::Read;
-    }
-    for container in &mut statement.containers {
-        container.access = Access::Read;
-    }
-    statement.tables.sort();
-    statement.tables.dedup();
-    statement.moves_data = false;
-    statement.outputs = Outputs::Known(Vec::new());
-    Ok(statement)
-}
-
-fn parse(
-    tokens: Vec<TokenWithSpan>,
-    session: &SessionNames,
-    catalog: &Catalog,
-    names_stage: bool,
-) -> Result<Statement, Opaque> {
-    if holds_statements(&tokens) {
-        return Err(Opaque::Script);
-    }
-    let mut parser = Parser::new(&SnowflakeDialect)
-        .with_recursion_limit(PARSER_RECURSION_MAX)
-        .with_tokens_with_locations(tokens);
-    let parsed = parser.parse_statement().map_err(|error| syntax_error(&error))?;
-    let next = parser.peek_token_ref();
-    if next.token != Token::EOF {
-        let at = next.span.start;
-        return Err(Opaque::Syntax { line: at.line, column: at.column });
-    }
-    statement::read(&parsed, session, catalog, names_stage)
-}
-
-/// Whether the parser would read statements within the statement. It does so by recursion, with a large part of the
-/// stack for each; and none of them is a statement that is judged.
-fn holds_statements(tokens: &[TokenWithSpan]) -> bool {
-    let mut significant = tokens.iter().map(|t| &t.token).filter(|t| !matches!(t, Token::Whitespace(_)));
-    let last_is_text = matches!(
-        significant.clone().next_back(),
-        Some(Token::SingleQuotedString(_) | Token::DollarQuotedString(_))
-    );
-    let keyword = |token: Option<&Token>| match token {
-        Some(Token::Word(Word { keyword, quote_style: None, .. })) => Some(*keyword),
-        _ => None,
-    };
-    match keyword(significant.next()) {
-        Some(
-            Keyword::BEGIN
-            | Keyword::CASE
-            | Keyword::DECLARE
-            | Keyword::DESC
-            | Keyword::DESCRIBE
-            | Keyword::EXPLAIN
-            | Keyword::FOR
-            | Keyword::IF
-            | Keyword::PREPARE
-            | Keyword::WHILE,
-        ) => true,
-        // The body of a routine is the last thing in it; where it is no text, it is a list of statements.
-        Some(Keyword::CREATE | Keyword::ALTER) if !last_is_text => significant
-            .map_while(|token| keyword(Some(token)))
-            .any(|word| matches!(word, Keyword::PROCEDURE | Keyword::FUNCTION | Keyword::TRIGGER)),
-        _ => false,
+    /// One unit and the text that it runs; and what it leaves of the names.
+    fn unit(
+        &mut self,
+        unit: &Unit,
+        names: &SessionNames,
+        nesting: usize,
+    ) -> Result<Option<SessionNames>, Opaque> {
+        let significant = lex::significant(&unit.tokens);
+        let inner = inner_text(&significant, names)
+            .filter(|inner| nesting < NESTING_MAX && inner.len() <= self.bytes_left);
+        let mut statement = read::unit(unit, &significant, names, self.catalog, inner.is_some())?;
+        statement.is_inside = unit.is_inside || nesting > 0;
+        self.statements.push(statement);
+        if self.statements.len() > script::STATEMENTS_MAX {
+            return Err(Opaque::TooMany);
+        }
+        if let Some(inner) = inner {
+            self.bytes_left -= inner.len();
+            self.text(lex::tokens(&inner)?, names, nesting + 1)?;
+        }
+        Ok(match unit.role {
+            // What is in it changes names, if anything does.
+            Role::Block => None,
+            Role::Statement | Role::Piped(_) => follow::change(&significant, names),
+        })
     }
 }
 
-/// Where the parser stopped. Its own message quotes the text, so only the place is taken from it.
-pub(crate) fn syntax_error(error: &ParserError) -> Opaque {
-    let message = match error {
-        ParserError::RecursionLimitExceeded => return Opaque::TooDeep,
-        ParserError::TokenizerError(message) | ParserError::ParserError(message) => message,
-    };
-    let place = message.rsplit_once(" at Line: ").and_then(|(_, place)| {
-        let (line, column) = place.split_once(", Column: ")?;
-        Some((line.parse().ok()?, column.parse().ok()?))
+fn significant_words(unit: &Unit) -> Vec<String> {
+    let significant = lex::significant(&unit.tokens);
+    significant.iter().filter_map(|t| crate::cursor::word(&t.token)).map(str::to_uppercase).collect()
+}
+
+/// What names mean in the body of a routine or a task: those of the schema that it is in, unless it runs as its caller,
+/// whose session nobody knows yet.
+fn names_in_body(head: &Statement, words: &[String], names: &SessionNames) -> SessionNames {
+    let mut body = follow::unknown(names);
+    let runs_as_caller = words.windows(2).any(|pair| matches!(pair, [a, b] if a == "AS" && b == "CALLER"));
+    let made = head.containers.iter().find_map(|used| match &used.container {
+        crate::Container::Schema { database, schema } => Some((database.clone(), schema.clone())),
+        crate::Container::Database(_) => None,
     });
-    place.map_or(Opaque::EndsEarly, |(line, column)| Opaque::Syntax { line, column })
+    if let Some((database, schema)) = made.filter(|_| !runs_as_caller) {
+        body.database = database;
+        body.schema = schema;
+    }
+    body
+}
+
+/// The text that an `EXECUTE IMMEDIATE` runs, if it is known.
+fn inner_text(tokens: &[&TokenWithSpan], names: &SessionNames) -> Option<String> {
+    let mut at = Cursor::new(tokens);
+    if !at.take(&["EXECUTE", "IMMEDIATE"]) {
+        return None;
+    }
+    let text = match at.next()? {
+        Token::Placeholder(variable) => {
+            let name = model::Ident::unquoted(variable.strip_prefix('$')?);
+            names.variables.get(&name)?.clone()
+        }
+        token => literal::content(token)?,
+    };
+    // What is not a statement is not run; and nothing but values may follow.
+    let is_plain = at.is_at_end() || at.stands(&["USING"]);
+    (is_plain && !text.trim().is_empty()).then_some(text)
+}
+
+/// Whether it is one of the classes whose statements are told apart by what they run.
+pub(crate) fn runs_text(class: Class) -> bool {
+    matches!(class, Class::ExecuteImmediate | Class::Dynamic)
 }

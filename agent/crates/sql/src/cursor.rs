@@ -67,6 +67,31 @@ impl<'t> Cursor<'t> {
         stands
     }
 
+    /// Passes so many tokens.
+    pub(crate) fn pass(&mut self, count: usize) {
+        self.at = self.tokens.len().min(self.at + count);
+    }
+
+    /// How many tokens were passed.
+    pub(crate) fn position(&self) -> usize {
+        self.at
+    }
+
+    /// The token before this one.
+    pub(crate) fn behind(&self) -> Option<&'t Token> {
+        self.back(1)
+    }
+
+    /// The token so many before this one.
+    pub(crate) fn back(&self, by: usize) -> Option<&'t Token> {
+        self.at.checked_sub(by).and_then(|at| self.tokens.get(at)).map(|t| &t.token)
+    }
+
+    /// What is left.
+    pub(crate) fn rest(&self) -> &'t [&'t TokenWithSpan] {
+        self.tokens.get(self.at..).unwrap_or_default()
+    }
+
     /// Passes any of these words, as often as they stand here.
     pub(crate) fn skip(&mut self, words: &[&str]) {
         while words.iter().any(|word| self.take(&[word])) {}

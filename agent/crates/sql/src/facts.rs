@@ -47,6 +47,16 @@ impl Facts {
         &self.wants
     }
 
+    /// What kind of statement the text begins with. Of what is opaque too, by its first words, where they tell: for the
+    /// record and for statistics, never for a verdict.
+    #[must_use]
+    pub fn class(&self) -> Option<Class> {
+        match self.statements() {
+            Ok(statements) => statements.first().map(|statement| statement.class),
+            Err(_) => crate::guess::class(self.text.as_str()),
+        }
+    }
+
     /// The literals of the text, in order. Empty when nobody can say where they end ([`Opaque::Ambiguous`]): then all of
     /// the text may be one.
     #[must_use]

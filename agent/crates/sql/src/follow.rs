@@ -6,6 +6,7 @@ use sqlparser::tokenizer::{Token, TokenWithSpan};
 use crate::{
     SessionNames,
     cursor::{self, Cursor},
+    literal,
     names::PUBLIC,
 };
 
@@ -34,7 +35,7 @@ pub(crate) fn change(tokens: &[&TokenWithSpan], names: &SessionNames) -> Option<
 }
 
 /// Only what no statement can change.
-fn unknown(names: &SessionNames) -> SessionNames {
+pub(crate) fn unknown(names: &SessionNames) -> SessionNames {
     SessionNames { fold_quoted: names.fold_quoted, number: names.number, ..SessionNames::default() }
 }
 
@@ -93,17 +94,8 @@ fn assigned(verb: &str, at: Cursor<'_>, names: &SessionNames) -> SessionNames {
     else {
         return after;
     };
-    if let ("SET", Some(name), Some(text)) = (verb, cursor::ident(name, names), plain_text(value)) {
-        after.variables.insert(name, text.to_owned());
+    if let ("SET", Some(name), Some(text)) = (verb, cursor::ident(name, names), literal::content(value)) {
+        after.variables.insert(name, text);
     }
     after
-}
-
-/// The text of a string literal in which nothing is escaped.
-pub(crate) fn plain_text(token: &Token) -> Option<&str> {
-    match token {
-        Token::SingleQuotedString(text) if !text.contains(['\\', '\'']) => Some(text),
-        Token::DollarQuotedString(text) => Some(&text.value),
-        _ => None,
-    }
 }

@@ -5,65 +5,10 @@
 
 use sqlparser::{
     dialect::SnowflakeDialect,
-    keywords::Keyword,
     tokenizer::{Token, TokenWithSpan, Tokenizer, Whitespace, Word},
 };
 
-use crate::{Opaque, Unreadable, depth};
-
-/// The tokens of one statement.
-pub(crate) struct Lexed {
-    /// All but its semicolon. The parser needs the white space: the name of a stage ends there.
-    tokens: Vec<TokenWithSpan>,
-    /// Whether an `@` stands outside of strings and quoted names: a stage.
-    pub(crate) names_stage: bool,
-}
-
-/// Most statements in one text.
-const STATEMENTS_MAX: usize = 1000;
-
-impl Lexed {
-    /// `None` where there is nothing but white space.
-    fn new(tokens: Vec<TokenWithSpan>) -> Result<Option<Self>, Opaque> {
-        let names_stage = tokens.iter().any(|t| names_stage(&t.token));
-        let lexed = Self { tokens, names_stage };
-        let significant = lexed.significant();
-        if significant.is_empty() {
-            return Ok(None);
-        }
-        if begins_script(&significant) || has_flow_operator(&significant) {
-            return Err(Opaque::Script);
-        }
-        depth::check(&significant)?;
-        if moves_files(&significant) {
-            lexed.refuse_hidden_end()?;
-        }
-        Ok(Some(lexed))
-    }
-
-    /// A file location of `PUT` and `GET` may hold `//`, which our tokenizer takes for a comment: nothing may hide there.
-    fn refuse_hidden_end(&self) -> Result<(), Unreadable> {
-        let hides = |token: &Token| match token {
-            Token::Whitespace(Whitespace::SingleLineComment { comment, .. }) => comment.contains(';'),
-            _ => false,
-        };
-        let is_hidden = self.tokens.iter().any(|t| hides(&t.token));
-        if is_hidden { Err(Unreadable::FileLocation) } else { Ok(()) }
-    }
-
-    /// Those that are neither white space nor comment.
-    pub(crate) fn significant(&self) -> Vec<&TokenWithSpan> {
-        self.tokens.iter().filter(|t| !is_space(&t.token)).collect()
-    }
-
-    /// All but the first `count` significant ones.
-    pub(crate) fn after(self, count: usize) -> Vec<TokenWithSpan> {
-        let significant = self.tokens.iter().enumerate().filter(|(_, t)| !is_space(&t.token));
-        let start = significant.map(|(at, _)| at).nth(count).unwrap_or(self.tokens.len());
-        let mut tokens = self.tokens;
-        tokens.split_off(start)
-    }
-}
+use crate::{Unreadable, cursor};
 
 /// The tokens of a text, if all readers find the same ones.
 pub(crate) fn tokens(text: &str) -> Result<Vec<TokenWithSpan>, Unreadable> {
@@ -76,22 +21,19 @@ pub(crate) fn tokens(text: &str) -> Result<Vec<TokenWithSpan>, Unreadable> {
     Ok(tokens)
 }
 
-/// Splits tokens into those of each statement; there is at least one.
-pub(crate) fn split(tokens: Vec<TokenWithSpan>) -> Result<Vec<Lexed>, Opaque> {
-    let mut statements = Vec::new();
-    let mut current = Vec::new();
-    for token in tokens.into_iter().filter(|t| t.token != Token::EOF) {
-        if token.token == Token::SemiColon {
-            statements.extend(Lexed::new(std::mem::take(&mut current))?);
-        } else {
-            current.push(token);
-        }
-        if statements.len() > STATEMENTS_MAX {
-            return Err(Opaque::TooMany);
-        }
-    }
-    statements.extend(Lexed::new(current)?);
-    if statements.is_empty() { Err(Opaque::Empty) } else { Ok(statements) }
+/// Those that are neither white space nor comment.
+pub(crate) fn significant(tokens: &[TokenWithSpan]) -> Vec<&TokenWithSpan> {
+    tokens.iter().filter(|t| !is_space(&t.token)).collect()
+}
+
+/// A file location of `PUT` and `GET` may hold `//`, which our tokenizer takes for a comment: nothing may hide there.
+pub(crate) fn refuse_hidden_end(tokens: &[TokenWithSpan]) -> Result<(), Unreadable> {
+    let hides = |token: &Token| match token {
+        Token::Whitespace(Whitespace::SingleLineComment { comment, .. }) => comment.contains(';'),
+        _ => false,
+    };
+    let is_hidden = moves_files(tokens) && tokens.iter().any(|t| hides(&t.token));
+    if is_hidden { Err(Unreadable::FileLocation) } else { Ok(()) }
 }
 
 /// The leading words, for people: two where the first alone says little.
@@ -119,12 +61,13 @@ pub(crate) fn verb(tokens: &[TokenWithSpan]) -> String {
 /// No keyword is longer; a longer word is somebody's data.
 const VERB_WORD_BYTES_MAX: usize = 24;
 
-fn moves_files(tokens: &[&TokenWithSpan]) -> bool {
-    matches!(tokens.first().map(|t| &t.token), Some(Token::Word(Word { value, quote_style: None, .. }))
-        if ["PUT", "GET", "LIST", "LS", "REMOVE", "RM"].iter().any(|verb| value.eq_ignore_ascii_case(verb)))
+fn moves_files(tokens: &[TokenWithSpan]) -> bool {
+    let first = tokens.iter().find(|t| !is_space(&t.token)).and_then(|t| cursor::word(&t.token));
+    let verbs = ["PUT", "GET", "LIST", "LS", "REMOVE", "RM"];
+    first.is_some_and(|first| verbs.iter().any(|verb| first.eq_ignore_ascii_case(verb)))
 }
 
-fn is_space(token: &Token) -> bool {
+pub(crate) fn is_space(token: &Token) -> bool {
     matches!(token, Token::Whitespace(_) | Token::EOF)
 }
 
@@ -141,7 +84,14 @@ fn is_odd_line_end(c: char) -> bool {
 fn check_agreement(text: &str, tokens: &[TokenWithSpan]) -> Result<(), Unreadable> {
     let odd = |s: &str| s.chars().filter(|c| is_odd_space(*c)).count();
     let mut quoted = 0;
+    let mut in_path = false;
     for token in tokens {
+        match &token.token {
+            Token::Whitespace(Whitespace::Space | Whitespace::Newline | Whitespace::Tab) => in_path = false,
+            // In the path of a stage, readers may take what looks like a comment for a part of the path.
+            Token::Whitespace(_) if in_path => return Err(Unreadable::FileLocation),
+            token => in_path |= is_stage(token),
+        }
         quoted += match &token.token {
             Token::Whitespace(Whitespace::SingleLineComment { comment, prefix }) => {
                 if prefix == "#" {
@@ -189,7 +139,12 @@ fn check_agreement(text: &str, tokens: &[TokenWithSpan]) -> Result<(), Unreadabl
     if odd(text) == quoted { Ok(()) } else { Err(Unreadable::WhiteSpace) }
 }
 
-fn names_stage(token: &Token) -> bool {
+/// Whether an `@` stands outside of strings and quoted names: a stage.
+pub(crate) fn names_stage(tokens: &[TokenWithSpan]) -> bool {
+    tokens.iter().any(|t| is_stage(&t.token))
+}
+
+fn is_stage(token: &Token) -> bool {
     match token {
         Token::Word(word) => word.quote_style.is_none() && word.value.contains('@'),
         Token::Placeholder(text) => text.contains('@'),
@@ -203,34 +158,4 @@ fn names_stage(token: &Token) -> bool {
         | Token::CustomBinaryOperator(_) => true,
         _ => false,
     }
-}
-
-/// `DECLARE …`, and `BEGIN` unless it begins a transaction.
-fn begins_script(tokens: &[&TokenWithSpan]) -> bool {
-    let keyword = |i: usize| match tokens.get(i).map(|t| &t.token) {
-        Some(Token::Word(word)) if word.quote_style.is_none() => Some(word.keyword),
-        _ => None,
-    };
-    match keyword(0) {
-        Some(Keyword::DECLARE | Keyword::IF | Keyword::CASE | Keyword::FOR | Keyword::WHILE) => true,
-        Some(Keyword::BEGIN) => {
-            tokens.len() > 1
-                && !matches!(keyword(1), Some(Keyword::TRANSACTION | Keyword::WORK | Keyword::NAME))
-                && tokens.get(1).is_some_and(|t| t.token != Token::SemiColon)
-        }
-        _ => false,
-    }
-}
-
-/// `->>` hands the result of one statement to the next.
-fn has_flow_operator(tokens: &[&TokenWithSpan]) -> bool {
-    tokens.windows(2).any(|pair| match pair {
-        [a, b] => matches!(
-            (&a.token, &b.token),
-            (Token::LongArrow, _)
-                | (Token::Arrow, Token::Gt | Token::GtEq)
-                | (Token::Minus, Token::ShiftRight)
-        ),
-        _ => false,
-    })
 }

@@ -7,23 +7,32 @@
 mod analyze;
 mod catalog;
 mod class;
+mod copy;
 mod cursor;
+mod definition;
 mod depth;
 mod effect;
 mod elsewhere;
 mod facts;
 mod follow;
 mod functions;
+mod guess;
+mod kinds;
 mod lex;
 mod lineage;
 mod literal;
+mod mentions;
 mod names;
 mod object;
 mod opaque;
 mod plain;
 mod reach;
+mod read;
+mod rewrite;
+mod script;
 mod size;
 mod statement;
+mod survey;
 #[cfg(test)]
 mod tests;
 

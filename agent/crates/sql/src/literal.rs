@@ -27,6 +27,35 @@ impl Literal {
     }
 }
 
+/// What a text literal says; `None` where that depends on escapes that are not followed.
+pub(crate) fn content(token: &Token) -> Option<String> {
+    let text = match token {
+        Token::DollarQuotedString(text) => return Some(text.value.clone()),
+        Token::SingleQuotedString(text) => text,
+        _ => return None,
+    };
+    let mut content = String::with_capacity(text.len());
+    let mut chars = text.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            // The tokenizer leaves doubled quotes as they are.
+            '\'' => {
+                chars.next();
+                content.push('\'');
+            }
+            '\\' => match chars.next()? {
+                c @ ('\'' | '"' | '\\') => content.push(c),
+                'n' => content.push('\n'),
+                't' => content.push('\t'),
+                'r' => content.push('\r'),
+                _ => return None,
+            },
+            c => content.push(c),
+        }
+    }
+    Some(content)
+}
+
 /// The literals among the tokens of a text.
 pub(crate) fn find(text: &str, tokens: &[TokenWithSpan]) -> Vec<Literal> {
     let mut place = Place { text, byte: 0, at: Location::new(1, 1) };

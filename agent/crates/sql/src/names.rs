@@ -11,7 +11,7 @@ use sqlparser::{
     tokenizer::Token,
 };
 
-use crate::{Container, Elsewhere, Opaque};
+use crate::{Container, Elsewhere, Level, ObjectKind, ObjectPath, Opaque};
 
 /// The schema that Snowflake looks in after the session's own, and the one that `db..t` means.
 pub(crate) const PUBLIC: &str = "PUBLIC";
@@ -75,64 +75,89 @@ impl SessionNames {
 
     /// The one table that a statement changes or makes.
     pub(crate) fn table(&self, name: &ObjectName) -> Result<TableName, Unnamed> {
+        self.table_of(&self.parts(name)?).ok_or(Unnamed::Opaque(Opaque::LongName))
+    }
+
+    /// The same, of a name's parts; `None` if no table has so many.
+    pub(crate) fn table_of(&self, parts: &[Option<Ident>]) -> Option<TableName> {
         let public = || Some(Ident::unquoted(PUBLIC));
-        match self.parts(name)?.as_slice() {
-            [Some(name)] => Ok(TableName {
+        match parts {
+            [Some(name)] => Some(TableName {
                 database: self.database.clone(),
                 schema: self.schema.clone(),
                 name: name.clone(),
             }),
-            [Some(schema), Some(name)] => Ok(TableName {
+            [Some(schema), Some(name)] => Some(TableName {
                 database: self.database.clone(),
                 schema: Some(schema.clone()),
                 name: name.clone(),
             }),
-            [Some(database), schema, Some(name)] => Ok(TableName {
+            [Some(database), schema, Some(name)] => Some(TableName {
                 database: Some(database.clone()),
                 schema: schema.clone().or_else(public),
                 name: name.clone(),
             }),
-            _ => Err(Unnamed::Opaque(Opaque::LongName)),
+            _ => None,
         }
     }
 
     /// The tables that a query may mean by a name, the likeliest first: an unqualified one is looked for in the session's
     /// schema, then in `PUBLIC` (the default of `SEARCH_PATH`).
     pub(crate) fn tables(&self, name: &ObjectName) -> Result<Vec<TableName>, Unnamed> {
-        let first = self.table(name)?;
+        self.tables_of(&self.parts(name)?).ok_or(Unnamed::Opaque(Opaque::LongName))
+    }
+
+    /// The same, of a name's parts.
+    pub(crate) fn tables_of(&self, parts: &[Option<Ident>]) -> Option<Vec<TableName>> {
+        let first = self.table_of(parts)?;
         let public = Ident::unquoted(PUBLIC);
-        if name.0.len() > 1 || first.schema.as_ref().is_none_or(|schema| *schema == public) {
-            return Ok(vec![first]);
+        if parts.len() > 1 || first.schema.as_ref().is_none_or(|schema| *schema == public) {
+            return Some(vec![first]);
         }
         let second = TableName { schema: Some(public), ..first.clone() };
-        Ok(vec![first, second])
+        Some(vec![first, second])
     }
 
     /// A database.
-    pub(crate) fn database(&self, name: &ObjectName) -> Result<Container, Unnamed> {
-        match self.parts(name)?.as_slice() {
-            [Some(database)] => Ok(Container::Database(database.clone())),
-            _ => Err(Unnamed::Opaque(Opaque::LongName)),
+    pub(crate) fn database_of(&self, parts: &[Option<Ident>]) -> Option<Container> {
+        match parts {
+            [Some(database)] => Some(Container::Database(database.clone())),
+            _ => None,
         }
     }
 
     /// A schema.
-    pub(crate) fn schema(&self, name: &ObjectName) -> Result<Container, Unnamed> {
-        match self.parts(name)?.as_slice() {
-            [Some(schema)] => {
-                Ok(Container::Schema { database: self.database.clone(), schema: Some(schema.clone()) })
-            }
-            [Some(database), Some(schema)] => {
-                Ok(Container::Schema { database: Some(database.clone()), schema: Some(schema.clone()) })
-            }
-            _ => Err(Unnamed::Opaque(Opaque::LongName)),
-        }
+    pub(crate) fn schema_named(&self, parts: &[Option<Ident>]) -> Option<Container> {
+        let (database, schema) = match parts {
+            [Some(schema)] => (self.database.clone(), schema),
+            [Some(database), Some(schema)] => (Some(database.clone()), schema),
+            _ => return None,
+        };
+        Some(Container::Schema { database, schema: Some(schema.clone()) })
     }
 
-    /// The schema that holds an object of any kind.
-    pub(crate) fn schema_of(&self, name: &ObjectName) -> Result<Container, Unnamed> {
-        let TableName { database, schema, .. } = self.table(name)?;
-        Ok(Container::Schema { database, schema })
+    /// An object of a kind, as its name's parts tell; `None` if no such object has so many.
+    pub(crate) fn object(&self, kind: ObjectKind, parts: &[Option<Ident>]) -> Option<ObjectPath> {
+        let last = || parts.last().cloned().flatten();
+        match kind.level() {
+            Level::Account if parts.len() == 1 => {
+                Some(ObjectPath { database: None, schema: None, name: last()? })
+            }
+            Level::Database => match parts {
+                [Some(name)] => {
+                    Some(ObjectPath { database: self.database.clone(), schema: None, name: name.clone() })
+                }
+                [Some(database), Some(name)] => {
+                    Some(ObjectPath { database: Some(database.clone()), schema: None, name: name.clone() })
+                }
+                _ => None,
+            },
+            Level::Schema => {
+                let TableName { database, schema, name } = self.table_of(parts)?;
+                Some(ObjectPath { database, schema, name })
+            }
+            Level::Account => None,
+        }
     }
 }
 

@@ -120,7 +120,6 @@ kinds! {
     Sequence, Schema, "sequence";
     Service, Schema, "service";
     Stage, Schema, "stage";
-    Stream, Schema, "stream";
     Streamlit, Schema, "streamlit";
     Tag, Schema, "tag";
     Task, Schema, "task";

@@ -18,9 +18,6 @@ pub enum Opaque {
     /// Two readers could disagree about where a string or a comment ends.
     #[error("{0}")]
     Ambiguous(#[from] Unreadable),
-    /// A scripting block.
-    #[error("it is a scripting block; send its statements one by one")]
-    Script,
     /// Not what the grammar knows.
     #[error("near line {line}, column {column}")]
     Syntax {
@@ -62,7 +59,7 @@ pub enum Unreadable {
     #[error("it holds a tagged dollar quote; write $$ instead")]
     DollarTag,
     /// `//` in a file's location, behind which another statement may begin.
-    #[error("it holds a semicolon after // in the location of a file; send the statements one by one")]
+    #[error("it holds what may be a comment or the location of a file; write the location in quotes")]
     FileLocation,
     /// Backticks, `N'…'` and other quotes that Snowflake does not know.
     #[error("it holds a kind of quote that is not Snowflake's")]

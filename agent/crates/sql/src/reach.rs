@@ -186,10 +186,24 @@ impl Visitor for Walk<'_> {
             TableFactor::Table { name, args, version, .. } => {
                 if args.is_some() {
                     self.no_tables.insert(address(name));
-                    self.note(functions::table_reach(name));
+                    let reach = functions::table_reach(name);
+                    // Some readers take `t (…)` for a table with hints; whoever is right, it is refused.
+                    if matches!(reach, Reach::Elsewhere(Elsewhere::TableFunction(_)))
+                        && let Ok(tables) = self.names.tables(name)
+                    {
+                        self.found.tables.push(tables);
+                    }
+                    self.note(reach);
                 }
                 self.travel(version.as_ref());
             }
+            TableFactor::SemanticView { name, .. } => match self.names.tables(name) {
+                Ok(tables) => self.found.tables.push(tables),
+                Err(Unnamed::Elsewhere(elsewhere)) => {
+                    self.found.elsewhere.insert(elsewhere);
+                }
+                Err(Unnamed::Opaque(opaque)) => return ControlFlow::Break(Box::new(opaque)),
+            },
             TableFactor::Function { name, .. } => self.note(functions::table_reach(name)),
             TableFactor::TableFunction { expr: Expr::Function(call), .. } => self.call_as_table(call),
             TableFactor::TableFunction { .. } => {
@@ -204,8 +218,7 @@ impl Visitor for Walk<'_> {
             | TableFactor::UnpivotExpr { .. }
             | TableFactor::JsonTable { .. }
             | TableFactor::OpenJsonTable { .. }
-            | TableFactor::XmlTable { .. }
-            | TableFactor::SemanticView { .. } => {
+            | TableFactor::XmlTable { .. } => {
                 return ControlFlow::Break(Box::new(Opaque::Form("FROM".to_owned())));
             }
         }

@@ -1,15 +1,13 @@
 //! A parsed statement to facts. Only the statements listed here are known; all others are opaque.
 
 use sqlparser::ast::{
-    self, AlterTable, AlterTableOperation, CommentObject, CopyIntoSnowflakeKind, CreateTable,
-    CreateTableLikeKind, Delete, FromTable, GrantObjects, Insert, Merge, ObjectName, ObjectType, SchemaName,
-    Set, TableFactor, TableObject, TableWithJoins, Update,
+    self, AlterTable, AlterTableOperation, CopyIntoSnowflakeKind, CreateTable, CreateTableLikeKind, Delete,
+    FromTable, Insert, Merge, ObjectName, Set, TableFactor, TableObject, TableWithJoins, Update,
 };
 
 use crate::{
-    Access, Catalog, Class, Container, Elsewhere, Opaque, Outputs, SessionNames, Statement, lineage,
-    names::Unnamed,
-    plain::{self, uses, within},
+    Access, Catalog, Class, Elsewhere, Opaque, Outputs, SessionNames, Statement, lineage,
+    plain::{self, uses},
     reach::{self, Reached},
 };
 
@@ -53,8 +51,6 @@ struct Effects<'a> {
     targets: Vec<(&'a ObjectName, Access)>,
     /// Tables it reads that the walk over the tree does not see as such.
     sources: Vec<&'a ObjectName>,
-    /// Schemas and databases it changes, or in which it changes an object.
-    containers: Vec<(Result<Container, Unnamed>, Access)>,
     moves: Moves,
 }
 
@@ -70,14 +66,7 @@ enum Moves {
 
 impl<'a> Effects<'a> {
     fn new(class: Class, verb: &'static str) -> Self {
-        Self {
-            class,
-            verb,
-            targets: Vec::new(),
-            sources: Vec::new(),
-            containers: Vec::new(),
-            moves: Moves::Never,
-        }
+        Self { class, verb, targets: Vec::new(), sources: Vec::new(), moves: Moves::Never }
     }
 
     fn on(mut self, table: &'a ObjectName, access: Access) -> Self {
@@ -87,11 +76,6 @@ impl<'a> Effects<'a> {
 
     fn reads(mut self, table: Option<&'a ObjectName>) -> Self {
         self.sources.extend(table);
-        self
-    }
-
-    fn in_container(mut self, container: Result<Container, Unnamed>, access: Access) -> Self {
-        self.containers.push((container, access));
         self
     }
 
@@ -117,11 +101,8 @@ impl Reader<'_> {
                 self.facts(effects)
             }
             _ => {
-                let effects = self
-                    .rows(parsed)
-                    .or_else(|| self.definition(parsed))
-                    .or_else(|| self.account(parsed))
-                    .ok_or_else(|| form(parsed))?;
+                let effects =
+                    self.rows(parsed).or_else(|| self.definition(parsed)).ok_or_else(|| form(parsed))?;
                 self.facts(effects)
             }
         }
@@ -150,150 +131,17 @@ impl Reader<'_> {
     /// Statements that change what exists in a database.
     fn definition<'s>(&self, parsed: &'s ast::Statement) -> Option<Effects<'s>> {
         let create = || Effects::new(Class::Create, "CREATE");
-        let in_schema = |name| create().in_container(self.names.schema_of(name), Access::Create);
         Some(match parsed {
             ast::Statement::CreateTable(table) => create_table_effects(table)?,
             ast::Statement::CreateView(view) if view.to.is_none() => {
                 create().on(&view.name, Access::Create).moving(Moves::Read)
             }
-            ast::Statement::CreateSchema { schema_name: SchemaName::Simple(name), clone, .. } => {
-                let effects = create().in_container(self.names.schema(name), Access::Create);
-                match clone {
-                    Some(source) => {
-                        effects.in_container(self.names.schema(source), Access::Read).moving(Moves::Always)
-                    }
-                    None => effects,
-                }
-            }
-            ast::Statement::CreateDatabase { db_name, clone, .. } => {
-                let effects = create().in_container(self.names.database(db_name), Access::Create);
-                match clone {
-                    Some(source) => {
-                        effects.in_container(self.names.database(source), Access::Read).moving(Moves::Always)
-                    }
-                    None => effects,
-                }
-            }
-            ast::Statement::CreateSequence { name, .. }
-            | ast::Statement::CreateFileFormat { name, .. }
-            | ast::Statement::CreateProcedure { name, .. } => in_schema(name),
-            ast::Statement::CreateFunction(function) => in_schema(&function.name),
-            ast::Statement::CreateStage { name, .. } => {
-                let effects = Effects { class: Class::Administer, verb: "CREATE STAGE", ..create() };
-                effects.in_container(self.names.schema_of(name), Access::Create)
-            }
             ast::Statement::AlterTable(alter) => alter_table_effects(alter),
             ast::Statement::AlterView { name, .. } => {
                 Effects::new(Class::Alter, "ALTER").on(name, Access::Alter).moving(Moves::Read)
             }
-            ast::Statement::Drop { object_type, names, table: None, .. } => self.drop(*object_type, names)?,
-            ast::Statement::Comment { object_type, object_name, .. } => {
-                self.comment(*object_type, object_name)?
-            }
             _ => return None,
         })
-    }
-
-    /// Statements that change who may do what.
-    fn account<'s>(&self, parsed: &'s ast::Statement) -> Option<Effects<'s>> {
-        match parsed {
-            ast::Statement::Grant(grant) => {
-                self.granted(Effects::new(Class::Grant, "GRANT"), grant.objects.as_ref())
-            }
-            ast::Statement::Revoke(revoke) => {
-                self.granted(Effects::new(Class::Revoke, "REVOKE"), revoke.objects.as_ref())
-            }
-            _ => None,
-        }
-    }
-
-    fn drop<'s>(&self, kind: ObjectType, names: &'s [ObjectName]) -> Option<Effects<'s>> {
-        let effects = Effects::new(Class::Drop, "DROP");
-        Some(match kind {
-            ObjectType::Table | ObjectType::View | ObjectType::MaterializedView => {
-                names.iter().fold(effects, |e, name| e.on(name, Access::Drop))
-            }
-            ObjectType::Schema => {
-                names.iter().fold(effects, |e, name| e.in_container(self.names.schema(name), Access::Drop))
-            }
-            ObjectType::Database => {
-                names.iter().fold(effects, |e, name| e.in_container(self.names.database(name), Access::Drop))
-            }
-            ObjectType::Sequence | ObjectType::Stage | ObjectType::Stream => {
-                names.iter().fold(effects, |e, name| e.in_container(self.names.schema_of(name), Access::Drop))
-            }
-            _ => return None,
-        })
-    }
-
-    fn comment<'s>(&self, kind: CommentObject, name: &'s ObjectName) -> Option<Effects<'s>> {
-        let effects = Effects::new(Class::Comment, "COMMENT");
-        Some(match kind {
-            CommentObject::Table | CommentObject::View | CommentObject::MaterializedView => {
-                effects.on(name, Access::Alter)
-            }
-            CommentObject::Schema => effects.in_container(self.names.schema(name), Access::Alter),
-            CommentObject::Database => effects.in_container(self.names.database(name), Access::Alter),
-            CommentObject::Sequence | CommentObject::Function | CommentObject::Procedure => {
-                effects.in_container(self.names.schema_of(name), Access::Alter)
-            }
-            _ => return None,
-        })
-    }
-
-    fn granted<'s>(
-        &self,
-        mut effects: Effects<'s>,
-        objects: Option<&'s GrantObjects>,
-    ) -> Option<Effects<'s>> {
-        use GrantObjects as G;
-        match objects {
-            None
-            | Some(
-                G::Warehouses(_)
-                | G::Integrations(_)
-                | G::ResourceMonitors(_)
-                | G::Users(_)
-                | G::ComputePools(_)
-                | G::Connections(_)
-                | G::FailoverGroup(_)
-                | G::ReplicationGroup(_)
-                | G::ExternalVolumes(_),
-            ) => {}
-            Some(G::Tables(names) | G::Views(names)) => {
-                effects.targets.extend(names.iter().map(|name| (name, Access::Alter)));
-            }
-            Some(G::Sequences(names)) => {
-                effects
-                    .containers
-                    .extend(names.iter().map(|name| (self.names.schema_of(name), Access::Alter)));
-            }
-            Some(G::Procedure { name, .. } | G::Function { name, .. }) => {
-                effects.containers.push((self.names.schema_of(name), Access::Alter));
-            }
-            Some(G::Databases(names) | G::FutureSchemasInDatabase { databases: names }) => {
-                effects
-                    .containers
-                    .extend(names.iter().map(|name| (self.names.database(name), Access::Alter)));
-            }
-            Some(
-                G::Schemas(names)
-                | G::AllSequencesInSchema { schemas: names }
-                | G::AllTablesInSchema { schemas: names }
-                | G::AllViewsInSchema { schemas: names }
-                | G::AllMaterializedViewsInSchema { schemas: names }
-                | G::AllExternalTablesInSchema { schemas: names }
-                | G::AllFunctionsInSchema { schemas: names }
-                | G::FutureTablesInSchema { schemas: names }
-                | G::FutureViewsInSchema { schemas: names }
-                | G::FutureExternalTablesInSchema { schemas: names }
-                | G::FutureMaterializedViewsInSchema { schemas: names }
-                | G::FutureSequencesInSchema { schemas: names },
-            ) => {
-                effects.containers.extend(names.iter().map(|name| (self.names.schema(name), Access::Alter)));
-            }
-        }
-        Some(effects)
     }
 
     /// A variable may hold constants; data in it would be read later by a name that is no table.
@@ -383,12 +231,6 @@ impl Reader<'_> {
         for name in effects.sources {
             match self.names.tables(name) {
                 Ok(tables) => self.reached.tables.push(tables),
-                Err(unnamed) => plain::note(&mut statement, unnamed)?,
-            }
-        }
-        for (container, access) in effects.containers {
-            match container {
-                Ok(container) => statement.containers.push(within(container, access)),
                 Err(unnamed) => plain::note(&mut statement, unnamed)?,
             }
         }
@@ -522,10 +364,6 @@ fn form(parsed: &ast::Statement) -> Opaque {
         ast::Statement::Merge(_) => "MERGE",
         ast::Statement::CreateTable(_) => "CREATE TABLE",
         ast::Statement::CreateView(_) => "CREATE VIEW",
-        ast::Statement::Drop { .. } => "DROP",
-        ast::Statement::Comment { .. } => "COMMENT",
-        ast::Statement::Grant(_) => "GRANT",
-        ast::Statement::Revoke(_) => "REVOKE",
         _ => "statement",
     };
     Opaque::Form(debug.to_owned())

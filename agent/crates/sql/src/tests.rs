@@ -4,10 +4,13 @@ use std::fmt::Write as _;
 
 use model::{Ident, SqlText, TableName};
 
-use crate::{Catalog, Container, Outputs, SessionNames, Sources, Statement, Table, analyze};
+use crate::{Catalog, Container, Outputs, Parse, SessionNames, Sources, Statement, Table, analyze};
 
+mod classes;
+mod hostile;
 mod lineage;
 mod outputs;
+mod partial;
 mod refused;
 mod totality;
 
@@ -55,7 +58,24 @@ fn line(statement: &Statement) -> String {
     if statement.moves_data {
         line.push_str(" moves");
     }
+    if statement.parse == Parse::Partial {
+        line.push_str(" partial");
+    }
     line
+}
+
+/// Objects that are no tables, and effects, as one line.
+pub(super) fn objects(sql: &str) -> String {
+    let facts = analyze(&SqlText::new(sql).unwrap(), &session(), &Catalog::default());
+    let statements = facts.statements().unwrap_or_else(|o| panic!("{sql}: {o}"));
+    let of = |statement: &Statement| {
+        let objects = statement.objects.iter();
+        let objects =
+            objects.map(|used| format!("{}:{}:{}", used.kind, used.access.as_str(), used.full_name()));
+        let effects = statement.effects.iter().map(|effect| format!("!{}", effect.as_str()));
+        objects.chain(effects).collect::<Vec<_>>().join(" ")
+    };
+    statements.iter().map(of).collect::<Vec<_>>().join("; ")
 }
 
 pub(super) fn facts(sql: &str) -> String {
@@ -248,9 +268,9 @@ fn the_account_the_session_and_code() {
         ("create or replace network policy p allowed_ip_list = ('0.0.0.0/0')", "ADMINISTER"),
         ("alter user bob add programmatic access token x", "ADMINISTER"),
         ("drop warehouse w", "ADMINISTER"),
-        ("grant select on table t to role r", "GRANT alter:#T"),
+        ("grant select on table t to role r", "GRANT grant:#T"),
         ("grant role a to user b", "GRANT"),
-        ("revoke select on all tables in schema s from role r", "REVOKE alter:ANALYTICS.S"),
+        ("revoke select on all tables in schema s from role r", "REVOKE grant:ANALYTICS.S"),
         ("use warehouse w", "USE"),
         ("USE SCHEMA \"a\".b", "USE"),
         ("use secondary roles all", "USE"),
@@ -263,7 +283,7 @@ fn the_account_the_session_and_code() {
         ("start transaction;", "TRANSACTION"),
         ("commit work", "TRANSACTION"),
         ("rollback", "TRANSACTION"),
-        ("show terse tables like '%x%' in schema a.b limit 3", "SHOW"),
+        ("show terse tables like '%x%' in schema a.b limit 3", "SHOW read:A.B"),
         ("describe table t", "DESCRIBE read:#T"),
         ("desc view s.t", "DESCRIBE read:ANALYTICS.S.T"),
         ("describe warehouse w", "DESCRIBE"),
@@ -274,7 +294,7 @@ fn the_account_the_session_and_code() {
         ("ls @s", "LIST"),
         ("remove @s/x", "REMOVE"),
         ("call p(1)", "CALL calls:p"),
-        ("execute task x", "EXECUTE"),
+        ("execute task x", "EXECUTE call:ANALYTICS.PUBLIC"),
     ]);
 }
 

@@ -15,7 +15,10 @@ use super::{
     flow::{Flow, TableId},
     relation::{Column, Part, Relation},
 };
-use crate::{Table, View};
+use crate::{
+    SessionNames, Table, View, depth, lex, rewrite,
+    script::{self, Role},
+};
 
 /// Most views within views that are followed.
 const VIEWS_MAX: usize = 16;
@@ -50,7 +53,7 @@ impl<'c> Walk<'c> {
         if self.views >= VIEWS_MAX {
             return self.opaque_view(id, table);
         }
-        let Some(query) = defining_query(&view.definition) else {
+        let Some(query) = defining_query(&view.definition, &view.names) else {
             return self.opaque_view(id, table);
         };
         let outer_names = std::mem::replace(&mut self.names, &view.names);
@@ -95,10 +98,12 @@ impl<'c> Walk<'c> {
 }
 
 /// The query of a view, from itself or from the statement that made it.
-fn defining_query(definition: &str) -> Option<Box<Query>> {
-    let mut split = crate::lex::split(crate::lex::tokens(definition).ok()?).ok()?;
-    let lexed = split.pop().filter(|_| split.is_empty())?;
-    let mut parser = parser().with_tokens_with_locations(lexed.after(0));
+fn defining_query(definition: &str, names: &SessionNames) -> Option<Box<Query>> {
+    let mut units = script::split(lex::tokens(definition).ok()?).ok()?;
+    let unit = units.pop().filter(|unit| units.is_empty() && unit.role == Role::Statement)?;
+    depth::check(&lex::significant(&unit.tokens)).ok()?;
+    let tokens = rewrite::rewrite(&unit.tokens, names, 0);
+    let mut parser = parser().with_tokens_with_locations(tokens);
     let statement = parser.parse_statement().ok()?;
     match statement {
         ast::Statement::Query(query) => Some(query),
@@ -110,5 +115,5 @@ fn defining_query(definition: &str) -> Option<Box<Query>> {
 }
 
 fn parser() -> Parser<'static> {
-    Parser::new(&SnowflakeDialect).with_recursion_limit(4 * crate::depth::NESTING_MAX)
+    Parser::new(&SnowflakeDialect).with_recursion_limit(4 * depth::NESTING_MAX)
 }

@@ -101,7 +101,7 @@ fn the_deepest_statements_let_through_are_read_on_a_small_stack() {
 }
 
 #[test]
-fn what_costs_the_parser_far_more_than_its_length_is_refused_at_once() {
+fn what_costs_the_parser_far_more_than_its_length_is_over_at_once() {
     on_a_small_stack(|| {
         for (before, repeat, after) in [
             // Read by recursion, with a large frame for each.
@@ -129,10 +129,9 @@ fn what_costs_the_parser_far_more_than_its_length_is_refused_at_once() {
                 let sql = format!("{before}{}{after}", repeat.repeat(n));
                 let started = Instant::now();
                 let line = facts(&sql);
-                assert!(line.starts_with("opaque"), "{n} × {repeat}: {line:.100}");
                 assert!(
                     started.elapsed() < Duration::from_secs(2),
-                    "{n} × {repeat}: {:?}",
+                    "{n} × {repeat}: {:?} for {line:.100}",
                     started.elapsed()
                 );
             }
