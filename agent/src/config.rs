@@ -43,6 +43,10 @@ pub(crate) struct Config {
     pub(crate) refresh: Duration,
     pub(crate) extra_roots: Vec<PathBuf>,
     pub(crate) workers: Vec<PathBuf>,
+    /// Executables of CI runners that have no worker of their own.
+    pub(crate) runners: Vec<PathBuf>,
+    /// Patterns of the units in which those run.
+    pub(crate) units: Vec<String>,
     pub(crate) github: Github,
     pub(crate) runner_env_files: Vec<PathBuf>,
     pub(crate) certifi_roots: Vec<PathBuf>,
@@ -102,7 +106,7 @@ impl Config {
                 observing: matches!(file.mode, ModeWord::Observe),
                 scope: file.guard.scope.into(),
                 workers: file.workload.workers.clone(),
-                runners: Vec::new(),
+                runners: file.workload.runners.clone(),
                 lsm: interception::LsmConfig {
                     enabled: file.lsm.enabled,
                     network_services: file.lsm.network_services,
@@ -115,6 +119,8 @@ impl Config {
             refresh: Duration::from_secs(refresh),
             extra_roots: file.upstream.extra_roots,
             workers: file.workload.workers,
+            runners: file.workload.runners,
+            units: file.workload.units,
             github: Github {
                 request_hosts: github.request_hosts,
                 issuer: github.issuer,
@@ -181,6 +187,7 @@ fn absolute(file: &File) -> Result<()> {
     let many = [
         ("attach.cgroup", attach.cgroup.as_slice()),
         ("workload.workers", &file.workload.workers),
+        ("workload.runners", &file.workload.runners),
         ("upstream.extra_roots", &file.upstream.extra_roots),
         ("trust.runner_env_files", &trust.runner_env_files),
         ("trust.certifi_roots", &trust.certifi_roots),
@@ -307,6 +314,7 @@ mod tests {
             ("\n[guard]", "\n[paths]\nstate = \"x\"\n[guard]", "paths.state"),
             ("\n[guard]", "\n[attach]\ncgroup = \"x\"\n[guard]", "attach.cgroup"),
             ("\n[guard]", "\n[workload]\nworkers = [\"/x\", \"x\"]\n[guard]", "workload.workers"),
+            ("\n[guard]", "\n[workload]\nrunners = [\"x\"]\n[guard]", "workload.runners"),
             ("\n[guard]", "\n[trust]\nrunner_env_files = [\".env\"]\n[guard]", "trust.runner_env_files"),
             ("[guard]\n", "[guard]\nrefresh_seconds = 0\n", "refresh_seconds"),
             (

@@ -78,6 +78,8 @@ pub(crate) async fn build(config: &Config) -> Result<Built> {
             return Err(error.into());
         }
     };
+    let processes = interception.processes();
+    workload.ask_about_processes(move |pid| processes.standing(pid));
     let dial = Arc::new(GuardedDial { guarded: guarded.clone(), dialer: interception.dialer() });
     let prober = Prober::new(interception.dialer(), originator.clone());
     let strangers =
@@ -162,6 +164,8 @@ pub(crate) fn workload(config: &Config, originator: &Originator) -> Result<Workl
     let request_hosts = github.request_hosts.iter().map(|host| RequestHost::parse(host));
     Ok(Workload::new(workload::Config {
         worker_exes: config.workers.clone(),
+        runner_exes: config.runners.clone(),
+        units: config.units.clone(),
         github: GithubConfig {
             issuer: github.issuer.clone(),
             audience: github.audience.clone(),

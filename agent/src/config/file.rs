@@ -157,11 +157,17 @@ pub(super) struct Upstream {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Workload {
     pub(super) workers: Vec<PathBuf>,
+    pub(super) runners: Vec<PathBuf>,
+    pub(super) units: Vec<String>,
 }
 
 impl Default for Workload {
     fn default() -> Self {
-        Self { workers: vec!["/opt/actions-runner/bin/Runner.Worker".into()] }
+        Self {
+            workers: vec!["/opt/actions-runner/bin/Runner.Worker".into()],
+            runners: Vec::new(),
+            units: vec!["actions.runner.*.service".to_owned()],
+        }
     }
 }
 

@@ -74,12 +74,10 @@ pub(super) fn install(site: &Site, worker: &Path) -> Result<()> {
     for folder in [bin.clone(), site.runner().join("_work/_temp"), site.runner().join("_work/_tool")] {
         fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
     }
+    // Two files, as a runner has them: by its file the worker is known.
     for name in ["Runner.Listener", "Runner.Worker"] {
         let copy = bin.join(name);
-        // A link is quicker, but /tmp may be another filesystem.
-        fs::hard_link(worker, &copy)
-            .or_else(|_| fs::copy(worker, &copy).map(drop))
-            .with_context(|| format!("cannot make {}", copy.display()))?;
+        fs::copy(worker, &copy).with_context(|| format!("cannot make {}", copy.display()))?;
     }
     let env = site.runner().join(".env");
     fs::write(&env, "LANG=C.UTF-8\n").with_context(|| format!("cannot write {}", env.display()))

@@ -46,6 +46,26 @@ pub enum NobodyReason {
          workers started itself"
     )]
     ContainerOfNoJob(String),
+    /// The kernel did not follow it from its first ancestor on.
+    #[error(
+        "the process is older than the agent, or one that it comes from was started when no more could be followed, so that nobody \
+         knows which job it belongs to"
+    )]
+    NotFollowed,
+    /// Its job has ended, which is told in a few words.
+    #[error("the process was left behind by a job that has ended ({0})")]
+    LeftOver(String),
+    /// Its job ended before the connection was looked at.
+    #[error("the job that the process belonged to has ended")]
+    JobEnded,
+    /// A worker in a place where no runner is.
+    #[error("what started the process is no CI worker of a unit listed in [workload] units: it runs in {0}")]
+    ForeignWorker(String),
+    /// No step of the job is there that could say which job it is.
+    #[error(
+        "the step of the job that started the process has ended, and there is no other that could say which job it is"
+    )]
+    StepGone,
     /// The worker itself connected.
     #[error("the process is the CI worker itself and no step of a job")]
     WorkerItself,

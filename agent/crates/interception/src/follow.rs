@@ -106,10 +106,21 @@ impl Following {
         Ok((Self { follower, watch }, links))
     }
 
-    /// Where a process stands now.
-    pub(crate) fn standing(&self, pid: u32) -> Option<(ProcessId, model::Standing)> {
+    pub(crate) fn processes(&self) -> Processes {
+        Processes(self.follower.clone())
+    }
+}
+
+/// Where processes stand among the jobs of the host, asked of the kernel.
+#[derive(Clone)]
+pub struct Processes(Arc<Mutex<Follower>>);
+
+impl Processes {
+    /// Where the process with this pid stands now. `None` where there is no such process.
+    #[must_use]
+    pub fn standing(&self, pid: u32) -> Option<(ProcessId, model::Standing)> {
         let start_ticks = census::look(pid)?.started;
-        let follower = lock(&self.follower);
+        let follower = lock(&self.0);
         let found = follower.get(pid).filter(|found| found.started == start_ticks);
         let found = found.unwrap_or(Standing::UNKNOWN);
         let ended_at_ns = if found.role() == Some(Role::Member) { follower.ended(&found) } else { 0 };

@@ -21,7 +21,7 @@ use crate::{
     dialer::{Dialer, Marker},
     error::Error,
     events::Events,
-    follow::Following,
+    follow::{Following, Processes},
     forward::Forward,
     guarded::Guarded,
     intercepted::Intercepted,
@@ -192,10 +192,10 @@ impl Interception {
         self.attached.lsm.programs()
     }
 
-    /// Where a process stands among the jobs of the host now. `None` where there is no such process.
+    /// Who knows where processes stand among the jobs of the host.
     #[must_use]
-    pub fn standing(&self, pid: u32) -> Option<(model::ProcessId, model::Standing)> {
-        self.attached.following.standing(pid)
+    pub fn processes(&self) -> Processes {
+        self.attached.following.processes()
     }
 
     /// How many events were lost since this agent started, because they came faster than they were asked for; those that

@@ -46,6 +46,7 @@ pub use config::{Config, Scope};
 pub use destroy::{Older, OlderConnection};
 pub use dialer::Dialer;
 pub use error::{Error, MapFault};
+pub use follow::Processes;
 pub use forward::dropped_of as forwarded_dropped;
 pub use guarded::{GUARDED_MAX, PORTS_MAX, is_guardable};
 pub use intercepted::Intercepted;

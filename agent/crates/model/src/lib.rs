@@ -19,7 +19,7 @@ pub use address::{HostName, HostNameError, OriginalDst, SocketOwner};
 pub use container::{Container, ContainerEngine};
 pub use ids::{ConnectionId, QueryId, RequestId, RuleId, SessionId};
 pub use name::{AccountName, ColumnName, Ident, TableName};
-pub use process::{Ancestor, ProcessFacts};
+pub use process::{Ancestor, Namespaces, ProcessFacts};
 pub use result_set::{ColumnMeta, ResultSet, Rows};
 pub use secret::Secret;
 pub use sql_text::{SqlText, SqlTextTooLong};

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::container::Container;
+use crate::{container::Container, standing::Standing};
 
 /// One process up the parent chain.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,6 +11,19 @@ pub struct Ancestor {
     pub pid: u32,
     /// Executable, as `/proc/<pid>/exe` names it; `None` when it could not be read.
     pub exe: Option<PathBuf>,
+}
+
+/// The namespaces that a process is in, by their inode numbers, namespaces(7).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Namespaces {
+    /// Mounts.
+    pub mount: u64,
+    /// Network.
+    pub network: u64,
+    /// Process ids.
+    pub pid: u64,
+    /// Users.
+    pub user: u64,
 }
 
 /// The process behind a connection. `pid` and `start_ticks` together name it for ever; a pid alone does not.
@@ -22,8 +35,14 @@ pub struct ProcessFacts {
     pub start_ticks: u64,
     /// User id.
     pub uid: u32,
+    /// Whether it had ended before it could be looked at, or while it was. What could not be read then is missing.
+    pub gone: bool,
+    /// Where it stood among the jobs of the host when it connected, as the kernel followed it.
+    pub standing: Standing,
     /// Executable, as `/proc/<pid>/exe` names it; `None` when it could not be read.
     pub exe: Option<PathBuf>,
+    /// SHA-256 of that file; `None` when it is too large, or could not be read in time.
+    pub exe_sha256: Option<[u8; 32]>,
     /// Command line with what looks like a secret removed, bounded.
     pub argv: Vec<String>,
     /// Parent first, up to pid 1, bounded.
@@ -32,6 +51,8 @@ pub struct ProcessFacts {
     pub cgroup: String,
     /// The systemd unit named in that path, if one is: `actions.runner.acme.service`.
     pub unit: Option<String>,
+    /// Its namespaces; `None` when they could not be read.
+    pub namespaces: Option<Namespaces>,
     /// The container that its cgroups say it is in, if they do.
     pub container: Option<Container>,
 }

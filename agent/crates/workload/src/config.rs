@@ -12,6 +12,10 @@ pub struct Config {
     /// Executables of CI workers: absolute paths of `Runner.Worker`, one per runner. One that is not there (yet)
     /// recognises nothing.
     pub worker_exes: Vec<PathBuf>,
+    /// Executables of CI runners that have no worker of their own: absolute paths. What one starts is a job.
+    pub runner_exes: Vec<PathBuf>,
+    /// The systemd units in which those run, each `*` standing for any text: `actions.runner.*.service`.
+    pub units: Vec<String>,
     /// GitHub Actions, or one Enterprise Server.
     pub github: GithubConfig,
     /// How identity providers are authenticated: real roots, HTTP/1.1.
@@ -70,7 +74,9 @@ impl GithubConfig {
 impl Config {
     /// Checks everything that can be checked without asking anybody; returns the address of the keys.
     pub(crate) fn checked(&self) -> Result<Uri, ConfigError> {
-        if let Some(relative) = self.worker_exes.iter().find(|path| !path.is_absolute()) {
+        if let Some(relative) =
+            self.worker_exes.iter().chain(&self.runner_exes).find(|path| !path.is_absolute())
+        {
             return Err(ConfigError::RelativeWorker(relative.clone()));
         }
         let github = &self.github;
@@ -104,6 +110,8 @@ mod tests {
         let tls = rustls::ClientConfig::builder().with_root_certificates(rustls::RootCertStore::empty());
         Config {
             worker_exes: vec![PathBuf::from("/opt/runner/bin/Runner.Worker")],
+            runner_exes: Vec::new(),
+            units: vec!["actions.runner.*.service".to_owned()],
             github: GithubConfig {
                 issuer: "https://token.actions.githubusercontent.com".to_owned(),
                 audience: "snowfence".to_owned(),
@@ -125,7 +133,8 @@ mod tests {
     #[test]
     fn each_mistake_is_named() {
         type Mistake = (fn(&mut Config), ConfigError);
-        let mistakes: [Mistake; 8] = [
+        let mistakes: [Mistake; 9] = [
+            (|c| c.runner_exes.push("bin/y".into()), ConfigError::RelativeWorker("bin/y".into())),
             (|c| c.worker_exes.push("bin/x".into()), ConfigError::RelativeWorker("bin/x".into())),
             (|c| c.github.issuer = "http://x".to_owned(), ConfigError::Issuer("http://x".to_owned())),
             (|c| c.github.issuer.clear(), ConfigError::Issuer(String::new())),

@@ -32,6 +32,16 @@ impl FakeProc {
     }
 }
 
+impl FakeProc {
+    /// Says which children a process has.
+    pub(crate) fn children(&self, pid: u32, children: &[u32]) {
+        let folder = self.root().join(format!("{pid}/task/{pid}"));
+        fs::create_dir_all(&folder).unwrap();
+        let text = children.iter().map(|child| format!("{child} ")).collect::<String>();
+        fs::write(folder.join("children"), text).unwrap();
+    }
+}
+
 impl FakeProcess {
     pub(crate) fn environ(self, bytes: &[u8]) -> Self {
         fs::write(self.0.join("environ"), bytes).unwrap();
@@ -54,7 +64,11 @@ impl FakeProcess {
     }
 
     pub(crate) fn exe(self, target: &Path) -> Self {
-        symlink(target, self.0.join("exe")).unwrap();
+        let link = self.0.join("exe");
+        if link.is_symlink() {
+            fs::remove_file(&link).unwrap();
+        }
+        symlink(target, link).unwrap();
         self
     }
 }

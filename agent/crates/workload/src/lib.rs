@@ -7,11 +7,13 @@
 
 mod ancestry;
 mod cgroup;
+mod clocks;
 mod config;
 mod container;
 mod container_image;
 mod environment;
 mod evidence;
+mod exe_hash;
 #[cfg(test)]
 mod fake_issuer;
 #[cfg(test)]
@@ -24,6 +26,7 @@ mod pool;
 mod process;
 mod redact;
 mod status_source;
+mod workers;
 mod workload;
 
 pub use config::{Config, ConfigError, GithubConfig};

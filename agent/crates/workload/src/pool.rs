@@ -22,7 +22,12 @@ pub(crate) struct Late;
 impl Pool {
     /// `deadline` bounds waiting for a place and the work together.
     pub(crate) fn new(deadline: Duration) -> Self {
-        Self { places: Arc::new(Semaphore::new(TOGETHER_MAX)), deadline }
+        Self::with_places(TOGETHER_MAX, deadline)
+    }
+
+    /// For work of which only so much is done together.
+    pub(crate) fn with_places(places: usize, deadline: Duration) -> Self {
+        Self { places: Arc::new(Semaphore::new(places)), deadline }
     }
 
     /// Does the work elsewhere and waits for it, but not longer than the deadline.

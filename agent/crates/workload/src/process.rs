@@ -4,13 +4,16 @@
 use std::{
     ffi::OsStr,
     io,
-    os::{fd::OwnedFd, unix::ffi::OsStrExt},
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::ffi::OsStrExt,
+    },
     path::{Path, PathBuf},
 };
 
-use model::Secret;
+use model::{Namespaces, Secret};
 use rustix::{
-    fs::{AtFlags, FileType, Mode, OFlags},
+    fs::{AtFlags, FileType, Mode, OFlags, StatxFlags},
     io::Errno,
 };
 
@@ -18,6 +21,8 @@ use rustix::{
 const STAT_BYTES_MAX: usize = 4 * 1024;
 /// A line per hierarchy; a path is at most 4 KiB.
 const CGROUP_BYTES_MAX: usize = 64 * 1024;
+/// Some hundred children; a worker has one or two.
+const CHILDREN_BYTES_MAX: usize = 4 * 1024;
 /// What is read of a command line; more is left out.
 const CMDLINE_BYTES_MAX: usize = 16 * 1024;
 /// An environment that is larger is refused: what was cut off could say something else.
@@ -46,13 +51,7 @@ impl From<Errno> for ProcError {
     }
 }
 
-/// A process for ever: a pid alone is given to another one after its end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct ProcessKey {
-    pub(crate) pid: u32,
-    /// Start time, in clock ticks after boot.
-    pub(crate) start_ticks: u64,
-}
+pub(crate) use model::ProcessId as ProcessKey;
 
 /// What `/proc/<pid>/stat` says that is used here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,27 +60,35 @@ pub(crate) struct Stat {
     pub(crate) start_ticks: u64,
 }
 
-/// The file a process runs.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Exe {
-    /// Its path, as the kernel names it. In another mount namespace that is a path there.
-    pub(crate) path: PathBuf,
-    /// Which file it really is; `None` where it could not be looked at.
-    pub(crate) file: Option<FileId>,
-}
-
-/// A file by what it is and not by how it is called.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct FileId {
-    device: u64,
+/// A file by what it is and not by how it is called, and when it was last changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct FileState {
+    device: (u32, u32),
     inode: u64,
+    pub(crate) bytes: u64,
+    modified: (i64, u32),
+    changed: (i64, u32),
 }
 
-impl FileId {
-    /// The file at a path, links followed.
-    pub(crate) fn of(path: &Path) -> Option<Self> {
-        let stat = rustix::fs::stat(path).ok()?;
-        Some(Self { device: stat.st_dev, inode: stat.st_ino })
+impl FileState {
+    /// Of an open file, as far as it is known here: no file system is asked for it, because one that a job has mounted
+    /// need not answer. `None` for what is no regular file.
+    pub(crate) fn of(file: impl AsFd) -> Option<Self> {
+        let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
+        let found = rustix::fs::statx(file, "", flags, StatxFlags::BASIC_STATS).ok()?;
+        let kind = FileType::from_raw_mode(found.stx_mode.into());
+        (kind == FileType::RegularFile).then_some(Self {
+            device: (found.stx_dev_major, found.stx_dev_minor),
+            inode: found.stx_ino,
+            bytes: found.stx_size,
+            modified: (found.stx_mtime.tv_sec, found.stx_mtime.tv_nsec),
+            changed: (found.stx_ctime.tv_sec, found.stx_ctime.tv_nsec),
+        })
+    }
+
+    /// Whether both are of one file, changed or not.
+    pub(crate) fn is_same_file(&self, other: &Self) -> bool {
+        (self.device, self.inode) == (other.device, other.inode)
     }
 }
 
@@ -110,14 +117,39 @@ impl Process {
         parse_stat(&self.read("stat", STAT_BYTES_MAX)?).ok_or(ProcError::Unreadable)?
     }
 
-    /// The file it runs; `None` for kernel threads.
-    pub(crate) fn exe(&self) -> Option<Exe> {
+    /// The path of the file it runs, as the kernel names it: in another mount namespace that is a path there. `None` for
+    /// kernel threads.
+    pub(crate) fn exe_path(&self) -> Option<PathBuf> {
         let path = rustix::fs::readlinkat(&self.folder, "exe", Vec::new()).ok()?;
-        let stat = rustix::fs::statat(&self.folder, "exe", AtFlags::empty()).ok();
-        Some(Exe {
-            path: PathBuf::from(OsStr::from_bytes(path.as_bytes())),
-            file: stat.map(|stat| FileId { device: stat.st_dev, inode: stat.st_ino }),
+        Some(PathBuf::from(OsStr::from_bytes(path.as_bytes())))
+    }
+
+    /// The file it runs, whatever stands at its path by now: as a place only, which no file system is asked for.
+    pub(crate) fn exe(&self) -> Option<OwnedFd> {
+        rustix::fs::openat(&self.folder, "exe", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).ok()
+    }
+
+    /// Its namespaces.
+    pub(crate) fn namespaces(&self) -> Option<Namespaces> {
+        let number = |name: &str| {
+            let link = rustix::fs::readlinkat(&self.folder, format!("ns/{name}"), Vec::new()).ok()?;
+            let (_, number) = link.to_str().ok()?.split_once('[')?;
+            number.strip_suffix(']')?.parse().ok()
+        };
+        Some(Namespaces {
+            mount: number("mnt")?,
+            network: number("net")?,
+            pid: number("pid")?,
+            user: number("user")?,
         })
+    }
+
+    /// The children of its first thread, in any order.
+    pub(crate) fn children(&self) -> Vec<u32> {
+        let name = format!("task/{}/children", self.pid);
+        let text = self.read(&name, CHILDREN_BYTES_MAX).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text).into_owned();
+        text.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect()
     }
 
     /// Its arguments as they are in its memory now, which it may have changed; the last may be cut off.
@@ -236,7 +268,10 @@ mod tests {
         let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
         let process = Process::open(Path::new("/proc"), child.id()).unwrap();
         assert_eq!(process.stat().unwrap().parent, std::process::id());
-        assert!(process.exe().unwrap().file.is_some());
+        assert!(FileState::of(process.exe().unwrap()).is_some_and(|exe| exe.bytes > 0));
+        assert!(process.namespaces().is_some());
+        let own = Process::open(Path::new("/proc"), std::process::id()).unwrap();
+        assert_eq!(own.namespaces(), process.namespaces());
         child.kill().unwrap();
         // Its memory goes first, and for a moment it still counts as running.
         let until = std::time::Instant::now() + std::time::Duration::from_secs(10);

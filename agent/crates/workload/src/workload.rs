@@ -2,24 +2,26 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 
 use identity::{
     Expectation, IssuerFault, KeySet, NobodyReason, ObservedJob, Principal, Provider, RawToken, VerifyError,
     verify,
 };
-use model::{SocketOwner, Timestamp};
+use model::{ProcessId, SocketOwner, Standing, Timestamp};
 
 use crate::{
     config::{Config, ConfigError},
     container_image::EngineState,
     evidence::{self, Evidence, Found, Scene},
+    exe_hash::ExeHashes,
     github::{self, Claim, TokenRequest},
     https::HttpsClient,
     jobs::{Answer, Jobs},
     keys::{KeyTimes, Keys},
     pool::Pool,
+    workers::Workers,
 };
 
 /// An answer with a token in it.
@@ -29,6 +31,7 @@ const TOKEN_ANSWER_BYTES_MAX: usize = RawToken::BYTES_MAX + 1024;
 pub struct Workload {
     scene: Arc<Scene>,
     pool: Pool,
+    hashes: ExeHashes,
     client: HttpsClient,
     keys: Keys,
     expected: Expectation,
@@ -46,17 +49,19 @@ impl Workload {
 
     pub(crate) fn with_times(config: Config, times: KeyTimes) -> Result<Self, ConfigError> {
         let jwks_url = config.checked()?;
-        let Config { worker_exes, github, tls, proc_deadline, issuer_deadline } = config;
+        let Config { worker_exes, runner_exes, units, github, tls, proc_deadline, issuer_deadline } = config;
         let client = HttpsClient::new(tls, issuer_deadline);
         let scene = Scene {
             proc_root: PathBuf::from("/proc"),
             engines: EngineState::below(Path::new("/")),
-            workers: worker_exes,
+            workers: Workers::new(worker_exes, runner_exes, units),
+            lookup: OnceLock::new(),
             hosts: github.request_hosts,
         };
         Ok(Self {
             scene: Arc::new(scene),
             pool: Pool::new(proc_deadline),
+            hashes: ExeHashes::default(),
             keys: Keys::new(client.clone(), jwks_url, times),
             client,
             expected: Expectation {
@@ -69,12 +74,29 @@ impl Workload {
         })
     }
 
+    /// Says who knows where processes stand among the jobs of the host now. Without, a process whose step has ended has
+    /// nobody to speak for it. Once; later calls change nothing.
+    pub fn ask_about_processes(
+        &self,
+        lookup: impl Fn(u32) -> Option<(ProcessId, Standing)> + Send + Sync + 'static,
+    ) {
+        if self.scene.lookup.set(Box::new(lookup)).is_err() {
+            tracing::debug!("who knows about processes was said before");
+        }
+    }
+
     /// Looks at the process that opened a connection. Asks nobody outside of this host. To be called before the
     /// connection is answered, because a process that has its answer may end. Needs a tokio runtime.
     pub async fn identify(&self, owner: &SocketOwner) -> Evidence {
         let (scene, looked_for) = (Arc::clone(&self.scene), owner.clone());
         match self.pool.run(move || evidence::look(&scene, &looked_for)).await {
-            Ok(evidence) => evidence,
+            Ok(mut evidence) => {
+                let digest = match evidence.take_exe() {
+                    Some(exe) => self.hashes.of(exe).await,
+                    None => None,
+                };
+                evidence.with_exe_sha256(digest)
+            }
             Err(late) => {
                 tracing::warn!(pid = owner.pid, %late, "a process could not be looked at");
                 Evidence::none(owner, NobodyReason::TimedOut)
@@ -93,10 +115,11 @@ impl Workload {
             Err(reason) => return Arc::new(Principal::unidentified(reason.clone())),
         };
         match &found.claim {
-            Claim::Observed(statement) => {
+            Ok(Claim::Observed(statement)) => {
                 Arc::new(self.established(found, Principal::observed(statement.clone())))
             }
-            Claim::Token(request) => self.verified(found, request, now).await,
+            Ok(Claim::Token(request)) => self.verified(found, request, now).await,
+            Err(reason) => Arc::new(Principal::unidentified(reason.clone())),
         }
     }
 

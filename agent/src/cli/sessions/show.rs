@@ -41,7 +41,16 @@ fn heading(page: &mut String, session: &SessionDetail) {
     let process = &login.process;
     let command = command_line(&process.argv);
     line(page, "process", &format!("{command} (pid {}, uid {})", process.pid, process.uid));
+    if process.gone {
+        line(page, "", "it had ended before all of it could be looked at");
+    }
     line(page, "executable", &known(&process.exe));
+    if let Some(digest) = &process.exe_sha256 {
+        line(page, "sha256", digest);
+    }
+    if let Some(job) = &process.job {
+        line(page, "job", &job_line(job));
+    }
     line(page, "cgroup", &process.cgroup);
     if let Some(container) = &process.container {
         line(page, "container", &container_line(container));
@@ -76,6 +85,12 @@ fn own_step(step: &OwnStep) -> String {
         OwnStep::Unavailable { reason } => format!("none: {reason}"),
         _ => "-".to_owned(),
     }
+}
+
+fn job_line(job: &audit::JobProcesses) -> String {
+    let step = job.step.as_ref().map(|step| format!(", step {step}")).unwrap_or_default();
+    let ended = if job.ended { ", which had ended" } else { "" };
+    format!("worker {}{step}{ended}", job.worker)
 }
 
 fn entry(page: &mut String, detail: &StatementDetail) {

@@ -1,6 +1,6 @@
 //! Who is behind a connection: the principal, and the process on the host.
 
-use model::ProcessFacts;
+use model::{ProcessFacts, Standing};
 use serde::{Deserialize, Serialize};
 
 use super::container::{self, Container};
@@ -57,8 +57,17 @@ pub struct Process {
     pub start_ticks: u64,
     /// User id.
     pub uid: u32,
+    /// Whether it had ended before it could be looked at, or while it was.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub gone: bool,
     /// Its executable.
     pub exe: Option<String>,
+    /// SHA-256 of that, in hex.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exe_sha256: Option<String>,
+    /// The job that it belonged to when it connected, as the kernel followed it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<JobProcesses>,
     /// Its command line, secrets removed.
     pub argv: Vec<String>,
     /// Parent first.
@@ -67,9 +76,58 @@ pub struct Process {
     pub cgroup: String,
     /// The systemd unit.
     pub unit: Option<String>,
+    /// The namespaces it is in, by their inode numbers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespaces: Option<Namespaces>,
     /// The container it is in.
     #[serde(default, deserialize_with = "container::deserialize")]
     pub container: Option<Container>,
+}
+
+/// A job by its processes: each a pid and the start time in clock ticks after boot, as `4711@98765`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JobProcesses {
+    /// The worker, with which the job ends.
+    pub worker: String,
+    /// What the worker started and the process comes from; absent of a worker, and of what was left behind.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<String>,
+    /// Whether the job had ended by then, and the process was left behind.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ended: bool,
+}
+
+impl JobProcesses {
+    fn of(standing: Standing) -> Option<Self> {
+        let step = match standing {
+            Standing::Member { step, .. } => Some(step.to_string()),
+            _ => None,
+        };
+        let ended = matches!(standing, Standing::LeftOver { .. });
+        Some(Self { worker: standing.worker()?.to_string(), step, ended })
+    }
+}
+
+/// Inode numbers of namespaces, namespaces(7).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Namespaces {
+    /// Mounts.
+    pub mount: u64,
+    /// Network.
+    pub network: u64,
+    /// Process ids.
+    pub pid: u64,
+    /// Users.
+    pub user: u64,
+}
+
+impl From<model::Namespaces> for Namespaces {
+    fn from(all: model::Namespaces) -> Self {
+        let model::Namespaces { mount, network, pid, user } = all;
+        Self { mount, network, pid, user }
+    }
 }
 
 /// A process up the parent chain.
@@ -90,12 +148,43 @@ impl From<&ProcessFacts> for Process {
             pid: facts.pid,
             start_ticks: facts.start_ticks,
             uid: facts.uid,
+            gone: facts.gone,
             exe: text(&facts.exe),
+            exe_sha256: facts.exe_sha256.map(|digest| hex(&digest)),
+            job: JobProcesses::of(facts.standing),
             argv: facts.argv.clone(),
             ancestors: facts.ancestors.iter().map(|a| Parent { pid: a.pid, exe: text(&a.exe) }).collect(),
             cgroup: facts.cgroup.clone(),
             unit: facts.unit.clone(),
+            namespaces: facts.namespaces.map(Namespaces::from),
             container: facts.container.as_ref().map(Container::from),
         }
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use model::ProcessId;
+
+    use super::*;
+
+    #[test]
+    fn a_job_is_named_by_its_processes() {
+        let id = |pid| ProcessId { pid, start_ticks: 7 };
+        let of = |standing| serde_json::to_value(JobProcesses::of(standing)).unwrap();
+        let (worker, step) = (id(20), id(30));
+        assert_eq!(
+            of(Standing::Member { worker, step }),
+            serde_json::json!({"worker": "20@7", "step": "30@7"})
+        );
+        assert_eq!(of(Standing::Worker(worker)), serde_json::json!({"worker": "20@7"}));
+        let left = Standing::LeftOver { worker, ended_at_ns: None };
+        assert_eq!(of(left), serde_json::json!({"worker": "20@7", "ended": true}));
+        assert_eq!(of(Standing::Outside), serde_json::Value::Null);
+        assert_eq!(hex(&[0, 0xab, 0x0f]), "00ab0f");
     }
 }

@@ -153,7 +153,7 @@ fn who_was_not_started_by_a_worker_belongs_to_no_job_and_the_worker_itself_is_no
         );
         let mut client = programs.start(&world, "worker", &format!("wait {CONNECT}"));
         assert_eq!(client.line().await, "waiting");
-        let (found, standing) = agent.interception().standing(client.pid()).unwrap();
+        let (found, standing) = agent.interception().processes().standing(client.pid()).unwrap();
         assert_eq!(standing, Standing::Worker(found));
         assert_eq!(found.pid, client.pid());
         client.nudge().await;
@@ -238,7 +238,7 @@ fn a_pid_that_is_used_again_is_another_process() {
         let program = programs.path("worker").display().to_string();
         let mut other = world.start(&format!("with_pid {worker} becoming {program}"));
         assert_eq!(other.line().await, "up");
-        let (found, standing) = agent.interception().standing(worker).unwrap();
+        let (found, standing) = agent.interception().processes().standing(worker).unwrap();
         assert_eq!(standing, Standing::Worker(found));
         left.nudge().await;
         assert_eq!(is(&left.last_line().await), format!("left:{worker}:then"));
@@ -445,7 +445,8 @@ fn a_worker_whose_file_was_replaced_is_known_within_moments() {
         assert_eq!(client.line().await, "waiting");
         let worker = client.pid();
         let known = async {
-            while !matches!(agent.interception().standing(worker), Some((_, Standing::Worker(_)))) {
+            while !matches!(agent.interception().processes().standing(worker), Some((_, Standing::Worker(_))))
+            {
                 sleep(Duration::from_millis(20)).await;
             }
         };
@@ -455,7 +456,7 @@ fn a_worker_whose_file_was_replaced_is_known_within_moments() {
             loop {
                 let children = fs::read_to_string(format!("/proc/{worker}/task/{worker}/children")).unwrap();
                 let child: u32 = children.trim().parse().unwrap();
-                match agent.interception().standing(child) {
+                match agent.interception().processes().standing(child) {
                     Some((_, Standing::Member { .. })) => break,
                     _ => sleep(Duration::from_millis(20)).await,
                 }

@@ -5,15 +5,17 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::Path,
     process::{Child, Command, Stdio},
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
+use rustix::time::{ClockId, clock_gettime};
+
 use super::*;
-use crate::fake_proc::FakeProc;
+use crate::{clocks::NANOSECONDS_PER_SECOND, fake_proc::FakeProc};
 
-const CLOCKS: Clocks = Clocks { suspended_ns: 0, ticks_per_second: 100 };
+const CLOCKS: Clocks = Clocks { now: (SystemTime::UNIX_EPOCH, 0), suspended_ns: 0, ticks_per_second: 100 };
 
-fn owner(pid: u32, connected_at_ns: u64) -> SocketOwner {
+fn owner(pid: u32, connected_at_ns: u64, standing: Standing) -> SocketOwner {
     SocketOwner {
         pid,
         tid: pid,
@@ -24,7 +26,7 @@ fn owner(pid: u32, connected_at_ns: u64) -> SocketOwner {
         socket_cookie: 1,
         connected_at_ns,
         start_ticks: None,
-        standing: model::Standing::Unknown,
+        standing,
         comm: "x".to_owned(),
     }
 }
@@ -39,7 +41,8 @@ fn scene(proc_root: &Path, worker: &Path) -> Scene {
     Scene {
         proc_root: proc_root.to_owned(),
         engines: EngineState::below(&proc_root.join("host")),
-        workers: vec![worker.to_owned()],
+        workers: Workers::new(vec![worker.to_owned()], vec![], vec!["*".to_owned()]),
+        lookup: OnceLock::new(),
         hosts,
     }
 }
@@ -52,7 +55,7 @@ fn runner() -> (FakeProc, PathBuf) {
     let worker = fake.root().canonicalize().unwrap().join("Runner.Worker");
     fs::write(&worker, "").unwrap();
     fake.process(1, 0, 1);
-    fake.process(20, 1, 20).exe(&worker);
+    fake.process(20, 1, 20).exe(&worker).cgroup(UNIT);
     fake.process(30, 20, 30).variables(STATED).cmdline(b"bash\0-e\0x.sh\0");
     fake.process(40, 30, 40)
         .cmdline(b"python3\0--password\0hunter2\0")
@@ -61,16 +64,27 @@ fn runner() -> (FakeProc, PathBuf) {
     (fake, worker)
 }
 
+const UNIT: &str = "0::/system.slice/actions.runner.acme.service\n";
+
+fn id(pid: u32) -> ProcessKey {
+    ProcessKey { pid, start_ticks: pid.into() }
+}
+
+/// Of the made-up job, by its step or another.
+fn member(step: u32) -> Standing {
+    Standing::Member { worker: id(20), step: id(step) }
+}
+
 /// Nanoseconds of a connection that is opened long after all processes of [`runner`] began.
 const LATER: u64 = 60 * NANOSECONDS_PER_SECOND;
 
 #[test]
-fn a_child_of_a_step_belongs_to_its_job() {
+fn who_the_kernel_followed_to_a_job_belongs_to_it() {
     let (fake, worker) = runner();
-    let evidence = read(&scene(fake.root(), &worker), &owner(40, LATER), &CLOCKS);
+    let evidence = read(&scene(fake.root(), &worker), &owner(40, LATER, member(30)), &CLOCKS);
     let facts = evidence.process();
-    assert_eq!((facts.pid, facts.start_ticks, facts.uid), (40, 40, 1001));
-    assert_eq!(facts.exe.as_deref(), Some(Path::new("/usr/bin/python3")));
+    assert_eq!((facts.pid, facts.start_ticks, facts.uid, facts.gone), (40, 40, 1001, false));
+    assert_eq!((facts.exe.as_deref(), facts.standing), (Some(Path::new("/usr/bin/python3")), member(30)));
     assert_eq!(facts.argv, ["python3", "--password", "***"]);
     assert_eq!(facts.ancestors.iter().map(|ancestor| ancestor.pid).collect::<Vec<_>>(), [30, 20, 1]);
     assert_eq!(facts.ancestors[1].exe.as_deref(), Some(worker.as_path()));
@@ -81,9 +95,67 @@ fn a_child_of_a_step_belongs_to_its_job() {
         (Some(20), Some(30), false)
     );
     let found = evidence.found().unwrap();
-    assert_eq!(found.job.step, ProcessKey { pid: 30, start_ticks: 30 });
-    let Claim::Observed(job) = &found.claim else { panic!("not observed") };
+    assert_eq!(found.job, JobKey { worker: id(20), step: id(30) });
+    let Ok(Claim::Observed(job)) = &found.claim else { panic!("not observed") };
     assert_eq!(job.job().repository, "acme/etl");
+}
+
+#[test]
+fn an_orphan_belongs_to_its_job_and_a_child_of_the_workers_that_the_kernel_did_not_follow_to_none() {
+    let (fake, worker) = runner();
+    fake.process(41, 1, 41);
+    let scene = scene(fake.root(), &worker);
+    let of = |pid, standing| read(&scene, &owner(pid, LATER, standing), &CLOCKS).found().err().cloned();
+    assert_eq!(of(41, member(30)), None);
+    assert_eq!(of(40, Standing::Outside), Some(NobodyReason::NoJob));
+    assert_eq!(of(40, Standing::Unknown), Some(NobodyReason::NotFollowed));
+    assert_eq!(of(20, Standing::Worker(id(20))), Some(NobodyReason::WorkerItself));
+}
+
+#[test]
+fn what_an_ended_job_left_behind_is_nobodys_and_the_reason_says_which_job_and_when() {
+    let (fake, worker) = runner();
+    let clocks = Clocks { now: (SystemTime::UNIX_EPOCH + Duration::from_secs(60), LATER), ..CLOCKS };
+    let of = |ended_at_ns| {
+        let standing = Standing::LeftOver { worker: id(20), ended_at_ns };
+        let evidence = read(&scene(fake.root(), &worker), &owner(40, LATER, standing), &clocks);
+        assert_eq!(evidence.process().standing, standing);
+        evidence.found().unwrap_err().to_string()
+    };
+    assert_eq!(
+        of(Some(59 * NANOSECONDS_PER_SECOND)),
+        "the process was left behind by a job that has ended (its worker was process 20@20, and ended at \
+         1970-01-01T00:00:59.000000Z)"
+    );
+    assert!(of(None).ends_with("(its worker was process 20@20, and ended long ago)"));
+}
+
+#[test]
+fn a_process_that_is_gone_belongs_to_its_job_and_the_facts_say_what_is_missing() {
+    let (fake, worker) = runner();
+    let scene = scene(fake.root(), &worker);
+    let gone = SocketOwner { start_ticks: Some(77), ..owner(99, LATER, member(30)) };
+    // There is none with its pid, or there is another.
+    for pid in [99, 40] {
+        let evidence = read(&scene, &SocketOwner { pid, ..gone.clone() }, &CLOCKS);
+        let facts = evidence.process();
+        assert_eq!((facts.pid, facts.start_ticks, facts.gone), (pid, 77, true));
+        assert_eq!((facts.exe.as_ref(), facts.argv.len(), facts.ancestors.len()), (None, 0, 0));
+        assert_eq!(evidence.step(), Some(30));
+    }
+    let evidence = read(&scene, &SocketOwner { standing: Standing::Unknown, ..gone }, &CLOCKS);
+    assert_eq!(evidence.found().unwrap_err(), &NobodyReason::ProcessGone);
+}
+
+#[test]
+fn without_its_step_a_job_has_nobody_to_speak_for_it_and_without_its_worker_it_is_none() {
+    let (fake, worker) = runner();
+    let scene = scene(fake.root(), &worker);
+    let evidence = read(&scene, &owner(40, LATER, member(29)), &CLOCKS);
+    assert!(matches!(evidence.found().unwrap().claim, Err(NobodyReason::StepGone)));
+    let standing = Standing::Member { worker: id(19), step: id(30) };
+    let evidence = read(&scene, &owner(40, LATER, standing), &CLOCKS);
+    assert_eq!(evidence.found().unwrap_err(), &NobodyReason::JobEnded);
 }
 
 #[test]
@@ -99,12 +171,12 @@ fn a_container_is_known_by_its_cgroup_and_its_image_by_its_engine() {
         let state = format!(r#"{{"ID":"{id}","Config":{{"Image":"python:3.12"}}}}"#);
         fs::write(folder.join("config.v2.json"), state).unwrap();
     }
-    let of = |pid| read(&scene(fake.root(), &worker), &owner(pid, LATER), &CLOCKS);
-    let evidence = of(41);
+    let of = |pid, standing| read(&scene(fake.root(), &worker), &owner(pid, LATER, standing), &CLOCKS);
+    let evidence = of(41, member(30));
     let container = evidence.process().container.as_ref().unwrap();
     assert_eq!((container.id.as_str(), container.image.as_deref()), (id.as_str(), Some("python:3.12")));
     assert_eq!(evidence.step(), Some(30), "it belongs to the job");
-    let evidence = of(51);
+    let evidence = of(51, Standing::Outside);
     assert_eq!(evidence.process().container.as_ref().unwrap().id, other);
     let reason = evidence.found().unwrap_err();
     assert_eq!(reason, &NobodyReason::ContainerOfNoJob("docker bbbbbbbbbbbb, image python:3.12".to_owned()));
@@ -124,32 +196,20 @@ fn the_environment_that_counts_is_the_steps() {
         ("ACTIONS_ID_TOKEN_REQUEST_URL", "https://actions.githubusercontent.com/x"),
         ("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "t"),
     ]);
-    let evidence = read(&scene(fake.root(), &worker), &owner(41, LATER), &CLOCKS);
-    let Claim::Observed(job) = &evidence.found().unwrap().claim else { panic!("not observed") };
+    let evidence = read(&scene(fake.root(), &worker), &owner(41, LATER, member(30)), &CLOCKS);
+    let Ok(Claim::Observed(job)) = &evidence.found().unwrap().claim else { panic!("not observed") };
     assert_eq!(job.job().repository, "acme/etl");
 }
 
 #[test]
-fn what_is_no_job_has_facts_and_a_reason() {
+fn a_step_that_says_nothing_or_too_much_makes_nobody() {
     let (fake, worker) = runner();
-    fake.process(50, 1, 50).cmdline(b"psql\0").variables(STATED);
     fake.process(60, 20, 60).variables(&[("PATH", "/bin")]);
     fake.process(70, 20, 70).environ(&[b'x'; 256 * 1024 + 1]);
-    let cases = [
-        (50, NobodyReason::NoJob),
-        (20, NobodyReason::WorkerItself),
-        (70, NobodyReason::EnvironmentTooLarge),
-        (99, NobodyReason::ProcessGone),
-    ];
-    for (pid, expected) in cases {
-        let evidence = read(&scene(fake.root(), &worker), &owner(pid, LATER), &CLOCKS);
-        assert_eq!(evidence.found().unwrap_err(), &expected, "{pid}");
-        assert_eq!((evidence.process().pid, evidence.worker(), evidence.step()), (pid, None, None));
-    }
-    let evidence = read(&scene(fake.root(), &worker), &owner(60, LATER), &CLOCKS);
-    assert!(matches!(evidence.found(), Err(NobodyReason::NoStatement(_))));
-    let evidence = read(&scene(fake.root(), &worker), &owner(50, LATER), &CLOCKS);
-    assert_eq!(evidence.process().argv, ["psql"]);
+    let of = |pid| read(&scene(fake.root(), &worker), &owner(pid, LATER, member(pid)), &CLOCKS);
+    assert!(matches!(of(60).found(), Err(NobodyReason::NoStatement(_))));
+    assert_eq!(of(70).found().unwrap_err(), &NobodyReason::EnvironmentTooLarge);
+    assert_eq!((of(70).worker(), of(70).step()), (None, None));
 }
 
 #[test]
@@ -157,15 +217,15 @@ fn a_process_younger_than_the_connection_only_inherited_the_pid() {
     let (fake, worker) = runner();
     // Process 40 began 400 ms after boot.
     let scene = scene(fake.root(), &worker);
-    let reason = |connected_at_ns, clocks| {
-        let evidence = read(&scene, &owner(40, connected_at_ns), &clocks);
-        (evidence.process().start_ticks, evidence.found().err().cloned())
+    let is_gone = |connected_at_ns, clocks| {
+        let evidence = read(&scene, &owner(40, connected_at_ns, Standing::Outside), &clocks);
+        (evidence.process().start_ticks, evidence.process().gone)
     };
-    assert_eq!(reason(399_999_999, CLOCKS), (0, Some(NobodyReason::ProcessGone)));
-    assert_eq!(reason(0, CLOCKS), (0, Some(NobodyReason::ProcessGone)));
-    assert_eq!(reason(400_000_000, CLOCKS), (40, None));
+    assert_eq!(is_gone(399_999_999, CLOCKS), (0, true));
+    assert_eq!(is_gone(0, CLOCKS), (0, true));
+    assert_eq!(is_gone(400_000_000, CLOCKS), (40, false));
     // The machine slept a second before: the connection's clock stood still.
-    assert_eq!(reason(1, Clocks { suspended_ns: NANOSECONDS_PER_SECOND, ..CLOCKS }), (40, None));
+    assert_eq!(is_gone(1, Clocks { suspended_ns: NANOSECONDS_PER_SECOND, ..CLOCKS }), (40, false));
 }
 
 /// Ends its process group member when dropped.
@@ -212,28 +272,29 @@ fn child_of(pid: u32, comm: &str) -> u32 {
     panic!("process {pid} has no child {comm}");
 }
 
-/// Of a process of this test, which may itself run in a container.
-fn is_no_job(reason: Option<&NobodyReason>) -> bool {
-    matches!(reason, Some(NobodyReason::NoJob | NobodyReason::ContainerOfNoJob(_)))
+/// As the kernel knows it.
+fn real(pid: u32) -> ProcessKey {
+    let process = Process::open(Path::new("/proc"), pid).unwrap();
+    ProcessKey { pid, start_ticks: process.stat().unwrap().start_ticks }
 }
 
 #[test]
-fn a_real_step_is_found_below_a_real_worker() {
+fn a_real_step_speaks_for_what_comes_from_it() {
     // The worker's shell starts the step, and the step a child without an environment.
     let script = "sh -c 'env -i sleep 60; true'; true";
     let (_folder, worker, running) = real_worker(script, STATED);
     let step = child_of(running.0.id(), "sh");
     let child = child_of(step, "sleep");
-    let evidence = look(&scene(Path::new("/proc"), &worker), &owner(child, now_ns()));
+    let standing = Standing::Member { worker: real(running.0.id()), step: real(step) };
+    let start_ticks = Some(real(child).start_ticks);
+    let connected = SocketOwner { start_ticks, ..owner(child, now_ns(), standing) };
+    let evidence = look(&scene(Path::new("/proc"), &worker), &connected);
     assert_eq!((evidence.worker(), evidence.step()), (Some(running.0.id()), Some(step)), "{evidence:?}");
     assert_eq!(evidence.process().argv, ["sleep", "60"]);
-    assert!(evidence.process().start_ticks > 0);
+    assert!(evidence.process().start_ticks > 0 && !evidence.process().gone);
     assert_eq!(evidence.process().ancestors.last().map(|ancestor| ancestor.pid), Some(1));
-    let Claim::Observed(job) = &evidence.found().unwrap().claim else { panic!("not observed") };
+    let Ok(Claim::Observed(job)) = &evidence.found().unwrap().claim else { panic!("not observed") };
     assert_eq!(job.job().run_id, "4711");
-    // The test's own process is no job.
-    let evidence = look(&scene(Path::new("/proc"), &worker), &owner(std::process::id(), now_ns()));
-    assert!(is_no_job(evidence.found().err()), "{evidence:?}");
     Command::new("kill").arg(child.to_string()).status().unwrap();
 }
 
@@ -243,16 +304,16 @@ fn a_real_process_that_ended_or_began_too_late_is_gone() {
     let before = now_ns();
     std::thread::sleep(Duration::from_millis(30));
     let mut child = Command::new("sleep").arg("60").spawn().unwrap();
-    let reason = |connected_at_ns| look(&scene, &owner(child.id(), connected_at_ns)).found().err().cloned();
-    assert!(is_no_job(reason(now_ns()).as_ref()));
-    assert_eq!(reason(before), Some(NobodyReason::ProcessGone), "the pid was given to another process");
     let pid = child.id();
+    let look = |connected_at_ns| look(&scene, &owner(pid, connected_at_ns, Standing::Outside));
+    assert!(!look(now_ns()).process().gone);
+    assert!(look(before).process().gone, "the pid was given to another process");
     child.kill().unwrap();
     child.wait().unwrap();
-    let evidence = look(&scene, &owner(pid, now_ns()));
-    assert_eq!(evidence.found().unwrap_err(), &NobodyReason::ProcessGone);
+    let evidence = look(now_ns());
+    assert!(evidence.process().gone);
     assert_eq!((evidence.process().pid, evidence.process().start_ticks), (pid, 0));
     for pid in [0, u32::MAX] {
-        assert_eq!(look(&scene, &owner(pid, now_ns())).found().unwrap_err(), &NobodyReason::ProcessGone);
+        assert!(super::look(&scene, &owner(pid, now_ns(), Standing::Outside)).process().gone);
     }
 }

@@ -44,6 +44,8 @@ impl Bench {
         net.answer(KEYS, Reply::Body(issuer.jwks()));
         let config = Config {
             worker_exes: Vec::new(),
+            runner_exes: Vec::new(),
+            units: Vec::new(),
             github: GithubConfig {
                 issuer: testing::ISSUER.to_owned(),
                 audience: testing::AUDIENCE.to_owned(),
@@ -88,7 +90,7 @@ impl Bench {
         let key = |pid| ProcessKey { pid, start_ticks: u64::from(pid) };
         let job = JobKey { worker: key(worker), step: key(step) };
         let claim = github::claim(&environment, &self.workload.scene.hosts);
-        Evidence::from_claim(facts(step), claim.map(|claim| Found { job, claim }))
+        Evidence::from_claim(facts(step), claim.map(|claim| Found { job, claim: Ok(claim) }))
     }
 
     async fn principal_at(&self, evidence: &Evidence, seconds: i64) -> Arc<Principal> {
@@ -108,11 +110,15 @@ fn facts(pid: u32) -> ProcessFacts {
         pid,
         start_ticks: u64::from(pid),
         uid: 1001,
+        gone: false,
+        standing: model::Standing::Unknown,
         exe: None,
+        exe_sha256: None,
         argv: Vec::new(),
         ancestors: Vec::new(),
         cgroup: String::new(),
         unit: None,
+        namespaces: None,
         container: None,
     }
 }
@@ -278,13 +284,14 @@ async fn this_process_is_identified_and_is_no_job() {
         netns_cookie: 1,
         socket_cookie: 1,
         start_ticks: None,
-        standing: model::Standing::Unknown,
+        standing: model::Standing::Outside,
         connected_at_ns: u64::try_from(uptime.tv_sec).unwrap() * 1_000_000_000
             + u64::try_from(uptime.tv_nsec).unwrap(),
         comm: String::new(),
     };
     let evidence = bench.workload.identify(&owner).await;
     assert_eq!(evidence.process().exe, std::env::current_exe().ok());
+    assert!(!evidence.process().gone && evidence.process().namespaces.is_some());
     let principal = bench.principal_at(&evidence, 1).await;
     // The test may itself run in a container.
     let is_no_job =
