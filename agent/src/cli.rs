@@ -1,6 +1,7 @@
 //! The command tree, and what each exit code means: 0 done, 1 refused or failed, 2 bad usage or bad input.
 
 pub(crate) mod doctor;
+pub(crate) mod identity;
 pub(crate) mod init;
 pub(crate) mod run;
 pub(crate) mod sessions;
@@ -45,6 +46,8 @@ enum Verb {
     Trust(trust::Args),
     /// The record: who asked Snowflake what, and what came of it.
     Sessions(sessions::Args),
+    /// Who a process is to the agent, and how a job without a token gets an identity.
+    Identity(identity::Args),
 }
 
 /// Why a verb ended without success.
@@ -78,6 +81,7 @@ impl Cli {
             Verb::Doctor => doctor::run(&self.config, output),
             Verb::Trust(args) => trust::run(&self.config, &args, output),
             Verb::Sessions(args) => sessions::run(&self.config, &args, output),
+            Verb::Identity(args) => identity::run(&self.config, &args, output),
         };
         match outcome {
             Ok(()) => ExitCode::SUCCESS,

@@ -1,6 +1,7 @@
 //! The configuration: read, then understood. After this border nothing is half-checked.
 
 mod file;
+mod issuers;
 
 use std::{
     io,
@@ -10,6 +11,7 @@ use std::{
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use model::{HostName, Mode};
+use workload::IssuerConfig;
 
 use self::file::{File, ModeWord};
 use crate::proxies::Proxy;
@@ -47,17 +49,10 @@ pub(crate) struct Config {
     pub(crate) runners: Vec<PathBuf>,
     /// Patterns of the units in which those run.
     pub(crate) units: Vec<String>,
-    pub(crate) github: Github,
+    /// Who may vouch for jobs.
+    pub(crate) issuers: Vec<IssuerConfig>,
     pub(crate) runner_env_files: Vec<PathBuf>,
     pub(crate) certifi_roots: Vec<PathBuf>,
-}
-
-/// Where GitHub's tokens come from and for whom they must be made.
-#[derive(Debug, Clone)]
-pub(crate) struct Github {
-    pub(crate) issuer: String,
-    pub(crate) audience: String,
-    pub(crate) request_hosts: Vec<String>,
 }
 
 impl Config {
@@ -85,12 +80,6 @@ impl Config {
             "guard.refresh_seconds is {refresh}; it must be from 1 to {REFRESH_SECONDS_MAX}"
         );
         absolute(&file)?;
-        let github = file.identity.github;
-        ensure!(
-            github.issuer.starts_with("https://"),
-            "identity.github.issuer is {:?}; it must be an https URL",
-            github.issuer
-        );
         Ok(Self {
             mode: file.mode.into(),
             state: file.paths.state,
@@ -121,11 +110,7 @@ impl Config {
             workers: file.workload.workers,
             runners: file.workload.runners,
             units: file.workload.units,
-            github: Github {
-                request_hosts: github.request_hosts,
-                issuer: github.issuer,
-                audience: github.audience,
-            },
+            issuers: issuers::issuers(file.identity)?,
             runner_env_files: file.trust.runner_env_files,
             certifi_roots: file.trust.certifi_roots,
         })

@@ -12,6 +12,7 @@ mod proxies;
 mod status;
 mod strangers;
 mod telemetry;
+mod whoami;
 mod wire;
 
 use std::process::ExitCode;

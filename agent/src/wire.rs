@@ -17,7 +17,7 @@ use policy::{Classification, Policies, PolicyFile};
 use proxy::{Arrival, Corridor, Dial, Parts};
 use tls::{Authority, Originator, Terminator};
 use tokio::net::{TcpStream, UnixListener};
-use workload::{GithubConfig, RequestHost, Workload};
+use workload::Workload;
 
 use crate::{
     config::Config, control, guarded::Guarded, probe::Prober, proxies::Proxies, strangers::Strangers,
@@ -25,9 +25,6 @@ use crate::{
 
 /// How long one address of a host may take to answer.
 const DIAL_WAIT_MAX: Duration = Duration::from_secs(5);
-
-/// How far the issuer's clock and this host's may differ.
-const TOKEN_LEEWAY: Duration = Duration::from_secs(60);
 
 /// Looking at a process takes well under a millisecond; a process that makes it take longer wants to hide.
 const PROCESS_WAIT_MAX: Duration = Duration::from_secs(2);
@@ -44,6 +41,7 @@ pub(crate) struct Built {
     pub(crate) proxies: Arc<Proxies>,
     pub(crate) prober: Prober,
     pub(crate) control: UnixListener,
+    pub(crate) workload: Arc<Workload>,
     /// How many rules there are.
     pub(crate) rules: usize,
 }
@@ -60,7 +58,7 @@ pub(crate) async fn build(config: &Config) -> Result<Built> {
     }
     let authority = authority(config)?;
     let originator = Arc::new(Originator::new(&config.extra_roots, Some(authority.root_der()))?);
-    let workload = workload(config, &originator)?;
+    let workload = Arc::new(workload(config, &originator)?);
     let domains = config.domains.clone();
     let terminator =
         Terminator::new(authority, move |name| domains.iter().any(|domain| name.is_within(domain)))?;
@@ -87,7 +85,7 @@ pub(crate) async fn build(config: &Config) -> Result<Built> {
     let corridor = Corridor::new(Parts {
         mode: config.mode,
         accounts: config.accounts.iter().map(|host| (host.clone(), snowflake::account_of(host))).collect(),
-        workload,
+        workload: workload.clone(),
         terminator,
         originator,
         dial,
@@ -103,6 +101,7 @@ pub(crate) async fn build(config: &Config) -> Result<Built> {
         proxies,
         prober,
         control,
+        workload,
         rules,
     })
 }
@@ -160,21 +159,11 @@ pub(crate) fn authority(config: &Config) -> Result<Arc<Authority>> {
 
 /// Finds out who opens connections. Nobody is asked yet.
 pub(crate) fn workload(config: &Config, originator: &Originator) -> Result<Workload> {
-    let github = &config.github;
-    let request_hosts = github.request_hosts.iter().map(|host| RequestHost::parse(host));
     Ok(Workload::new(workload::Config {
         worker_exes: config.workers.clone(),
         runner_exes: config.runners.clone(),
         units: config.units.clone(),
-        github: GithubConfig {
-            issuer: github.issuer.clone(),
-            audience: github.audience.clone(),
-            request_hosts: request_hosts
-                .collect::<Result<_, _>>()
-                .context("identity.github.request_hosts")?,
-            jwks_url: format!("{}/.well-known/jwks", github.issuer.trim_end_matches('/')),
-            leeway: TOKEN_LEEWAY,
-        },
+        issuers: config.issuers.clone(),
         tls: originator.client_config(),
         proc_deadline: PROCESS_WAIT_MAX,
         issuer_deadline: ISSUER_WAIT_MAX,

@@ -1,12 +1,17 @@
 //! `snowfence doctor`: look at everything, change nothing, and name the fix for each thing that is not right.
 
-use std::{path::Path, sync::Arc, time::SystemTime};
+use std::{
+    path::Path,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use anyhow::{Context, Result};
 use interception::Dialer;
-use model::HostName;
+use model::{HostName, Timestamp};
 use serde::Serialize;
 use tls::Originator;
+use workload::{IssuerCheck, Workload};
 
 use super::{Failure, Outcome};
 use crate::{
@@ -16,6 +21,9 @@ use crate::{
     probe::Prober,
     wire,
 };
+
+/// Tokens are taken as long before and after their time; half of it is reason enough to look at the clock.
+const CLOCKS_APART_MAX: Duration = Duration::from_secs(30);
 
 /// One thing that was looked at.
 #[derive(Debug, Serialize)]
@@ -127,18 +135,38 @@ async fn network(config: &Config) -> Vec<Finding> {
             Err(error) => bad(what, format!("{error:#}"), fix),
         });
     }
-    findings.push(match wire::workload(config, &originator) {
-        Ok(workload) => match workload.keys().await {
-            Ok(_) => good("issuer", format!("keys of {} fetched", config.github.issuer)),
-            Err(error) => bad(
-                "issuer",
-                format!("keys of {}: {error}", config.github.issuer),
-                "check DNS and the route to it; jobs are not verified without its keys",
-            ),
-        },
-        Err(error) => bad("issuer", format!("{error:#}"), "mend [identity.github] and [workload]"),
-    });
+    match wire::workload(config, &originator) {
+        Ok(workload) => findings.extend(issuers(&workload).await),
+        Err(error) => findings.push(bad("issuers", format!("{error:#}"), "mend [identity] and [workload]")),
+    }
     findings
+}
+
+/// Whether the keys of each issuer can be had, by its own discovery document where nothing else is configured, and
+/// whether its clock and ours agree about when a token begins and ends.
+async fn issuers(workload: &Workload) -> Vec<Finding> {
+    let checks = workload.check_issuers().await;
+    let now = Timestamp::from(SystemTime::now());
+    let found = checks.into_iter().map(|IssuerCheck { provider, issuer, outcome }| {
+        let what = format!("issuer {}", provider.as_str());
+        let health = match outcome {
+            Ok(health) => health,
+            Err(error) => {
+                let fix = "check DNS, the route to it, and `issuer`, `jwks_url` or `jwks_file` of its table in [identity]; its \
+                           jobs are not verified without its keys";
+                return bad(what, format!("keys of {issuer}: {error}"), fix);
+            }
+        };
+        let keys = counted(health.keys, "key", "keys");
+        let Some(date) = health.date else { return good(what, format!("{keys} of {issuer}")) };
+        let apart = date.since(now).max(now.since(date));
+        if apart > CLOCKS_APART_MAX {
+            let found = format!("the clocks of this host and of {issuer} are {} seconds apart", apart.as_secs());
+            return bad(what, found, "set this host's clock; tokens are refused before they begin and after they end");
+        }
+        good(what, format!("{keys} of {issuer}, clocks {} s apart", apart.as_secs()))
+    });
+    found.collect()
 }
 
 async fn upstream(config: &Config, host: &HostName, originator: Arc<Originator>) -> Result<String> {

@@ -77,7 +77,7 @@ fn raise_descriptors() {
 }
 
 async fn guard(config: &Config, built: Built) -> Result<()> {
-    let Built { interception, corridor, journal, guarded, proxies, prober, control, rules } = built;
+    let Built { interception, corridor, journal, guarded, proxies, prober, control, workload, rules } = built;
     let interception = Arc::new(interception);
     let helpers = Arc::new(Helpers::new(config.ocsp_hosts.clone()));
     let reporter = Reporter {
@@ -90,7 +90,8 @@ async fn guard(config: &Config, built: Built) -> Result<()> {
         helpers: helpers.clone(),
         proxies: proxies.clone(),
     };
-    let control = control::serve(control, Arc::new(move || reporter.json()));
+    let answers = control::Answers { status: Box::new(move || reporter.json()), workload };
+    let control = control::serve(control, Arc::new(answers));
     let watch = Arc::new(Watch::new(config, guarded, helpers, proxies, prober, interception.clone()));
     watch.begin().await;
     let keeping = tokio::spawn(watch.clone().keep());

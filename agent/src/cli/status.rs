@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::{Failure, Outcome};
 use crate::{
     config::Config,
-    control,
+    control::{self, Question},
     output::{Output, counted},
     status::{LsmProgram, Status, Unproved},
 };
@@ -27,7 +27,7 @@ struct Down {
 /// Runs the verb. An agent that does not run is a failure: exit code 1.
 pub(crate) fn run(config: &Path, output: Output) -> Outcome {
     let config = Config::load(config).map_err(Failure::Input)?;
-    match control::ask(&config.control_socket())? {
+    match control::ask(&config.control_socket(), &Question::Status)? {
         Some(answer) => {
             let status: Status =
                 serde_json::from_str(&answer).context("the agent's answer is not a status")?;

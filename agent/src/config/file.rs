@@ -2,7 +2,7 @@
 //!
 //! Unknown keys are refused, so that a misspelt key never silently leaves a guard off.
 
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use interception::LsmConfig;
 use serde::Deserialize;
@@ -171,26 +171,47 @@ impl Default for Workload {
     }
 }
 
+/// A table for each provider that vouches for jobs on this host. Without any, GitHub's is there with its defaults.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub(super) struct Identity {
+    pub(super) github: Option<Issuer>,
+    pub(super) github_enterprise: Option<Issuer>,
+    pub(super) gitlab: Option<Issuer>,
+    pub(super) buildkite: Option<Issuer>,
+    pub(super) circleci: Option<Issuer>,
+    pub(super) jenkins: Option<Issuer>,
+    pub(super) kubernetes: Option<Issuer>,
+    pub(super) cursor: Option<Issuer>,
+    pub(super) oidc: Option<Issuer>,
+}
+
+/// One of them. What is left out is what the provider has for all its customers.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct Identity {
-    pub(super) github: Github,
+pub(super) struct Issuer {
+    pub(super) issuer: Option<String>,
+    pub(super) audience: Option<OneOrMore>,
+    pub(super) request_hosts: Option<Vec<String>>,
+    pub(super) jwks_url: Option<String>,
+    pub(super) jwks_file: Option<PathBuf>,
+    pub(super) variable: Option<String>,
+    pub(super) file: Option<PathBuf>,
+    pub(super) claims: BTreeMap<String, OneOrMore>,
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct Github {
-    pub(super) issuer: String,
-    pub(super) audience: String,
-    pub(super) request_hosts: Vec<String>,
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged)]
+pub(super) enum OneOrMore {
+    One(String),
+    More(Vec<String>),
 }
 
-impl Default for Github {
-    fn default() -> Self {
-        Self {
-            issuer: "https://token.actions.githubusercontent.com".to_owned(),
-            audience: "snowfence".to_owned(),
-            request_hosts: vec!["actions.githubusercontent.com".to_owned()],
+impl From<OneOrMore> for Vec<String> {
+    fn from(written: OneOrMore) -> Self {
+        match written {
+            OneOrMore::One(one) => vec![one],
+            OneOrMore::More(more) => more,
         }
     }
 }

@@ -20,6 +20,8 @@ impl Claims {
     const TEXT_BYTES_MAX: usize = 1024;
     /// Audiences in one token.
     const AUDIENCES_MAX: usize = 16;
+    /// Members of a list that is kept. GitLab leaves the list of groups out when there are more than 200.
+    const MEMBERS_MAX: usize = 256;
 
     /// A text claim, or a whole number as its digits (issuers disagree whether ids are texts). `None` when the
     /// claim is missing, null or empty.
@@ -49,20 +51,81 @@ impl Claims {
         }
     }
 
-    /// Whether `audience` is among those the token was made for: `aud` is a text or a list of texts
+    /// A list of texts; empty when the claim is missing.
+    pub(crate) fn list(&self, name: &'static str) -> Result<Vec<String>, VerifyError> {
+        let list = match self.0.get(name) {
+            None | Some(Value::Null) => return Ok(Vec::new()),
+            Some(Value::Array(list)) if list.len() <= Self::MEMBERS_MAX => list,
+            Some(_) => return Err(VerifyError::BadClaim(name)),
+        };
+        let texts = list.iter().map(|member| member.as_str().filter(|text| is_kept(text)));
+        texts.map(|text| text.map(str::to_owned)).collect::<Option<_>>().ok_or(VerifyError::BadClaim(name))
+    }
+
+    /// The claims in a claim.
+    pub(crate) fn inside(&self, name: &'static str) -> Result<Option<Self>, VerifyError> {
+        match self.0.get(name) {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::Object(members)) if members.len() <= Self::COUNT_MAX => {
+                let members = members.iter().map(|(name, value)| (name.clone(), value.clone()));
+                Ok(Some(Self(members.collect())))
+            }
+            Some(_) => Err(VerifyError::BadClaim(name)),
+        }
+    }
+
+    /// Whether one of `audiences` is among those the token was made for: `aud` is a text or a list of texts
     /// (RFC 7519 part 4.1.3).
-    pub(crate) fn is_for(&self, audience: &str) -> Result<bool, VerifyError> {
+    pub(crate) fn is_for(&self, audiences: &[String]) -> Result<bool, VerifyError> {
+        let ours = |one: &str| audiences.iter().any(|audience| audience == one);
         match self.0.get("aud") {
             None | Some(Value::Null) => Err(VerifyError::MissingClaim("aud")),
-            Some(Value::String(one)) => Ok(one == audience),
+            Some(Value::String(one)) => Ok(ours(one)),
             Some(Value::Array(list))
                 if list.len() <= Self::AUDIENCES_MAX && list.iter().all(Value::is_string) =>
             {
-                Ok(list.iter().any(|one| one.as_str() == Some(audience)))
+                Ok(list.iter().filter_map(Value::as_str).any(ours))
             }
             Some(_) => Err(VerifyError::BadClaim("aud")),
         }
     }
+
+    /// All claims that are worth showing to a person, as texts: no times, and nothing that is too long or not plain. A
+    /// claim in a claim has a name with a dot.
+    pub(crate) fn shown(&self) -> BTreeMap<String, String> {
+        let mut shown = BTreeMap::new();
+        let top = self.0.iter().filter(|(name, _)| !matches!(name.as_str(), "exp" | "nbf" | "iat"));
+        for (name, value) in top {
+            show(&mut shown, name.clone(), value);
+        }
+        shown
+    }
+}
+
+/// Adds a claim, or the claims in it. A name that is too long ends the descent, so it is not deep.
+fn show(shown: &mut BTreeMap<String, String>, name: String, value: &Value) {
+    if shown.len() == Claims::COUNT_MAX || !is_kept(&name) {
+        return;
+    }
+    let text = match value {
+        Value::Null => return,
+        Value::String(text) => text.clone(),
+        Value::Object(members) => {
+            for (member, value) in members {
+                show(shown, format!("{name}.{member}"), value);
+            }
+            return;
+        }
+        other => other.to_string(),
+    };
+    if is_kept(&text) {
+        shown.insert(name, text);
+    }
+}
+
+/// Whether a text is short enough, and free of what could move a terminal's cursor.
+fn is_kept(text: &str) -> bool {
+    !text.is_empty() && text.len() <= Claims::TEXT_BYTES_MAX && !text.chars().any(char::is_control)
 }
 
 impl<'de> Deserialize<'de> for Claims {
@@ -132,16 +195,38 @@ mod tests {
 
     #[test]
     fn an_audience_is_one_text_or_one_of_a_list() {
-        assert_eq!(claims(r#"{"aud":"snowfence"}"#).is_for("snowfence"), Ok(true));
-        assert_eq!(claims(r#"{"aud":["x","snowfence"]}"#).is_for("snowfence"), Ok(true));
+        let ours = ["snowfence".to_owned(), "other".to_owned()];
+        for good in [r#""snowfence""#, r#""other""#, r#"["x","snowfence"]"#] {
+            assert_eq!(claims(&format!(r#"{{"aud":{good}}}"#)).is_for(&ours), Ok(true), "{good}");
+        }
         for other in [r#""snow""#, r#""snowfence2""#, r#"["x"]"#, "[]"] {
-            assert_eq!(claims(&format!(r#"{{"aud":{other}}}"#)).is_for("snowfence"), Ok(false), "{other}");
+            assert_eq!(claims(&format!(r#"{{"aud":{other}}}"#)).is_for(&ours), Ok(false), "{other}");
         }
         for bad in ["1", r#"{"a":"snowfence"}"#, r#"["snowfence",1]"#] {
-            let read = claims(&format!(r#"{{"aud":{bad}}}"#)).is_for("snowfence");
+            let read = claims(&format!(r#"{{"aud":{bad}}}"#)).is_for(&ours);
             assert_eq!(read, Err(VerifyError::BadClaim("aud")), "{bad}");
         }
-        assert_eq!(claims("{}").is_for("snowfence"), Err(VerifyError::MissingClaim("aud")));
+        assert_eq!(claims("{}").is_for(&ours), Err(VerifyError::MissingClaim("aud")));
+    }
+
+    #[test]
+    fn lists_and_claims_in_claims_are_bounded_too() {
+        let many = vec!["\"g\""; Claims::MEMBERS_MAX + 1].join(",");
+        let claims = claims(&format!(
+            r#"{{"g":["a","b/c"],"e":[],"t":"a","n":[1],"nl":["x\ny"],"many":[{many}],"o":{{"name":"x","n":1}}}}"#
+        ));
+        assert_eq!(claims.list("g"), Ok(vec!["a".to_owned(), "b/c".to_owned()]));
+        assert_eq!((claims.list("e"), claims.list("missing")), (Ok(vec![]), Ok(vec![])));
+        for name in ["t", "n", "nl", "many"] {
+            assert_eq!(claims.list(name), Err(VerifyError::BadClaim(name)));
+        }
+        let inside = claims.inside("o").unwrap().unwrap();
+        assert_eq!(inside.required("name").as_deref(), Ok("x"));
+        assert!(claims.inside("missing").unwrap().is_none());
+        assert_eq!(claims.inside("t").unwrap_err(), VerifyError::BadClaim("t"));
+        let shown = claims.shown();
+        assert_eq!(shown.keys().collect::<Vec<_>>(), ["e", "g", "n", "nl", "o.n", "o.name", "t"]);
+        assert_eq!(shown["g"], r#"["a","b/c"]"#);
     }
 
     #[test]

@@ -7,13 +7,14 @@
 mod agents;
 mod claims;
 mod departed;
-mod github;
 mod glob;
 mod groups;
 mod job;
 mod keys;
 mod nobody;
 mod principal;
+mod provider;
+mod providers;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod token;
@@ -27,22 +28,6 @@ pub use job::{Job, ObservedJob, StatementError};
 pub use keys::{KeySet, KeySetError};
 pub use nobody::{IssuerFault, NobodyReason};
 pub use principal::{Assurance, Principal};
+pub use provider::{Description, Lookup, Place, Provider};
 pub use token::{RawToken, TokenShapeError};
-pub use verify::{Expectation, VerifyError, verify};
-
-/// Who vouches for jobs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Provider {
-    /// GitHub Actions, on github.com or an Enterprise Server.
-    GitHub,
-}
-
-impl Provider {
-    /// The word used in rules, records and ids: `github`.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::GitHub => "github",
-        }
-    }
-}
+pub use verify::{Expectation, Routing, VerifyError, route, verify};

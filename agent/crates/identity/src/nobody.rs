@@ -17,6 +17,9 @@ pub enum IssuerFault {
     /// An answer that is too large or not of the documented shape.
     #[error("its answer was not understood")]
     Malformed,
+    /// Its discovery document is of an issuer with another name.
+    #[error("its discovery document is that of another issuer")]
+    OtherName,
 }
 
 /// Why somebody is nobody. The text completes "the client has no identity: ".
@@ -79,11 +82,26 @@ pub enum NobodyReason {
     #[error(transparent)]
     NoStatement(#[from] StatementError),
     /// The address for asking a token leads somewhere else than to the provider.
-    #[error("ACTIONS_ID_TOKEN_REQUEST_URL of the job's step is not an address of the identity provider")]
+    #[error(
+        "the address by which the job's step would ask for its token (ACTIONS_ID_TOKEN_REQUEST_URL, BUILDKITE_AGENT_ENDPOINT) \
+         is not one of the identity provider"
+    )]
     ForeignRequestUrl,
     /// The credential for asking a token cannot be one.
-    #[error("ACTIONS_ID_TOKEN_REQUEST_TOKEN of the job's step is missing or malformed")]
+    #[error(
+        "what the job's step would ask for its token with (ACTIONS_ID_TOKEN_REQUEST_TOKEN, BUILDKITE_AGENT_ACCESS_TOKEN) is \
+         missing or malformed"
+    )]
     BadRequestToken,
+    /// Runners of two providers speak in one environment.
+    #[error("the environment of the job's step is that of more than one CI system")]
+    TwoRunners,
+    /// A file or socket of the job, from which its token would come, is something else.
+    #[error("the file or socket that the job's token comes from is not what it should be")]
+    UnfitPlace,
+    /// The token was first seen in another job.
+    #[error("the job's token is that of another job on this host")]
+    TokenOfOtherJob,
     /// The identity provider gave no token.
     #[error("the identity provider gave no token for the job: {0}")]
     NotIssued(IssuerFault),

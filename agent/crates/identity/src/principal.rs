@@ -1,6 +1,9 @@
 //! Who is asking. A principal is made here and nowhere else; only [`crate::verify()`] makes a verified one.
 
-use std::{collections::BTreeSet, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use model::Timestamp;
 
@@ -48,15 +51,27 @@ struct Company {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Standing {
-    Verified { provider: Provider, subject: String, expires: Timestamp, job: Job },
+    Verified {
+        provider: Provider,
+        subject: String,
+        expires: Timestamp,
+        job: Job,
+        claims: BTreeMap<String, String>,
+    },
     Observed(ObservedJob),
     Nobody(NobodyReason),
 }
 
 impl Principal {
     /// The token behind it was checked. Only the verifier calls this.
-    pub(crate) fn verified(provider: Provider, subject: String, expires: Timestamp, job: Job) -> Self {
-        Self(Standing::Verified { provider, subject, expires, job }, Company::default())
+    pub(crate) fn verified(
+        provider: Provider,
+        subject: String,
+        expires: Timestamp,
+        job: Job,
+        claims: BTreeMap<String, String>,
+    ) -> Self {
+        Self(Standing::Verified { provider, subject, expires, job, claims }, Company::default())
     }
 
     /// A job without a token, named by its runner.
@@ -154,6 +169,15 @@ impl Principal {
         }
     }
 
+    /// The token's claims as it has them, for people. Only a verified principal has them.
+    #[must_use]
+    pub fn claims(&self) -> Option<&BTreeMap<String, String>> {
+        match &self.0 {
+            Standing::Verified { claims, .. } => Some(claims),
+            Standing::Observed(_) | Standing::Nobody(_) => None,
+        }
+    }
+
     /// When the token ends. Only a verified principal has one.
     #[must_use]
     pub fn expires(&self) -> Option<Timestamp> {
@@ -172,16 +196,16 @@ impl Principal {
         }
     }
 
-    /// `acme/etl`.
+    /// `acme/etl`. `None` where the provider knows of no project.
     #[must_use]
     pub fn repository(&self) -> Option<&str> {
-        self.job_facts().map(|job| job.repository.as_str())
+        self.job_facts().map(|job| job.repository.as_str()).filter(|repository| !repository.is_empty())
     }
 
-    /// The run of the workflow, digits.
+    /// The run of the workflow. `None` where the provider does not tell it.
     #[must_use]
     pub fn run_id(&self) -> Option<&str> {
-        self.job_facts().map(|job| job.run_id.as_str())
+        self.job_facts().map(|job| job.run_id.as_str()).filter(|run| !run.is_empty())
     }
 
     /// The attempt of that run, digits.

@@ -79,20 +79,18 @@ impl Issuer {
     /// The claims of run 4711 of `acme/etl` on `main`, with `changes` laid over them; null removes a claim.
     #[must_use]
     pub fn claims(changes: &Value) -> Value {
+        Self::claims_of(Provider::GitHub, changes)
+    }
+
+    /// The claims of a job as this provider documents them, from [`ISSUER`] and for [`AUDIENCE`] whoever it is.
+    #[must_use]
+    pub fn claims_of(provider: Provider, changes: &Value) -> Value {
         let mut claims = json!({
-            "iss": ISSUER, "aud": AUDIENCE, "sub": "repo:acme/etl:ref:refs/heads/main", "jti": "1",
+            "iss": ISSUER, "aud": AUDIENCE, "jti": "1",
             "iat": ISSUED_AT, "nbf": ISSUED_AT, "exp": ISSUED_AT + 300,
-            "repository": "acme/etl", "repository_owner": "acme", "ref": "refs/heads/main", "sha": "0f0f",
-            "workflow": "nightly", "workflow_ref": "acme/etl/.github/workflows/nightly.yml@refs/heads/main",
-            "run_id": "4711", "run_attempt": "1", "actor": "mona", "environment": "production",
-            "event_name": "schedule",
         });
-        if let (Some(claims), Some(changes)) = (claims.as_object_mut(), changes.as_object()) {
-            for (name, value) in changes {
-                claims.insert(name.clone(), value.clone());
-            }
-            claims.retain(|_, value| !value.is_null());
-        }
+        lay_over(&mut claims, &own_claims(provider));
+        lay_over(&mut claims, changes);
         claims
     }
 
@@ -111,13 +109,103 @@ impl Issuer {
     }
 }
 
+/// Puts members into an object; null removes one.
+fn lay_over(claims: &mut Value, changes: &Value) {
+    if let (Some(claims), Some(changes)) = (claims.as_object_mut(), changes.as_object()) {
+        for (name, value) in changes {
+            claims.insert(name.clone(), value.clone());
+        }
+        claims.retain(|_, value| !value.is_null());
+    }
+}
+
+/// What a provider's tokens say besides what all say.
+fn own_claims(provider: Provider) -> Value {
+    match provider {
+        Provider::GitHub | Provider::GitHubEnterprise => json!({
+            "sub": "repo:acme/etl:ref:refs/heads/main", "repository": "acme/etl", "repository_owner": "acme", "ref": "refs/heads/main", "sha": "0f0f",
+            "workflow": "nightly", "workflow_ref": "acme/etl/.github/workflows/nightly.yml@refs/heads/main",
+            "run_id": "4711", "run_attempt": "1", "actor": "mona", "environment": "production",
+            "event_name": "schedule",
+        }),
+        Provider::GitLab => json!({
+            "sub": "project_path:acme/data/etl:ref_type:branch:ref:main", "namespace_path": "acme/data",
+            "project_path": "acme/data/etl", "project_id": "20", "user_login": "mona", "pipeline_id": "574",
+            "pipeline_source": "schedule", "job_id": "302", "ref": "main", "ref_type": "branch",
+            "ref_path": "refs/heads/main", "ref_protected": "true", "environment": "production",
+            "groups_direct": ["acme", "acme/data"], "runner_id": 1, "runner_environment": "self-hosted",
+            "sha": "0f0f", "ci_config_ref_uri": "gitlab.com/acme/data/etl//.gitlab-ci.yml@refs/heads/main",
+        }),
+        Provider::Buildkite => json!({
+            "sub": "organization:acme:pipeline:etl:ref:refs/heads/main:commit:0f0f:step:load",
+            "organization_slug": "acme", "pipeline_slug": "etl", "build_number": 9, "build_branch": "main",
+            "build_commit": "0f0f", "build_source": "schedule", "step_key": "load",
+            "job_id": "0184990a-477b-4fa8-9968-496074483cee", "agent_id": "0184990a-4782-42b5-afc1-16715b10b8ff",
+        }),
+        Provider::CircleCi => json!({
+            "sub": "org/11111111-aaaa/project/22222222-bbbb/user/33333333-cccc/vcs-origin/github.com/acme/etl",
+            "oidc.circleci.com/project-id": "22222222-bbbb", "oidc.circleci.com/org-id": "11111111-aaaa",
+            "oidc.circleci.com/pipeline-id": "44444444-dddd", "oidc.circleci.com/vcs-ref": "refs/heads/main",
+            "oidc.circleci.com/context-ids": ["55555555-eeee"],
+        }),
+        Provider::Jenkins => json!({ "sub": "https://jenkins.acme.example/job/etl/", "build_number": 7 }),
+        Provider::Kubernetes => json!({
+            "sub": "system:serviceaccount:data:etl",
+            "kubernetes.io": {
+                "namespace": "data", "node": { "name": "runner-7" },
+                "pod": { "name": "etl-x2x", "uid": "66666666-ffff" },
+                "serviceaccount": { "name": "etl", "uid": "77777777-abab" },
+            },
+        }),
+        Provider::Cursor => json!({
+            "sub": "user:42", "team_id": 7, "cloud_agent_id": "bc-88888888", "agent_runtime": "self_hosted",
+        }),
+        Provider::Oidc => json!({ "sub": "job-4711", "repository": "acme/etl", "groups": ["data-eng"] }),
+    }
+}
+
+/// The variables by which this provider's runner tells a step of the job of [`Issuer::claims_of`].
+#[must_use]
+pub fn variables_of(provider: Provider) -> &'static [(&'static str, &'static str)] {
+    match provider {
+        Provider::GitHub => &[("GITHUB_REPOSITORY", "acme/etl"), ("GITHUB_RUN_ID", "4711")],
+        Provider::GitHubEnterprise => &[
+            ("GITHUB_REPOSITORY", "acme/etl"),
+            ("GITHUB_RUN_ID", "4711"),
+            ("GITHUB_SERVER_URL", "https://ghes.acme.example"),
+        ],
+        Provider::Buildkite => &[
+            ("BUILDKITE_ORGANIZATION_SLUG", "acme"),
+            ("BUILDKITE_PIPELINE_SLUG", "etl"),
+            ("BUILDKITE_BUILD_NUMBER", "9"),
+            ("BUILDKITE_JOB_ID", "0184990a-477b-4fa8-9968-496074483cee"),
+        ],
+        Provider::CircleCi => {
+            &[("CIRCLE_PROJECT_ID", "22222222-bbbb"), ("CIRCLE_PIPELINE_ID", "44444444-dddd")]
+        }
+        Provider::Jenkins => &[
+            ("JENKINS_URL", "https://jenkins.acme.example/"),
+            ("JOB_URL", "https://jenkins.acme.example/job/etl/"),
+            ("BUILD_NUMBER", "7"),
+        ],
+        Provider::GitLab | Provider::Kubernetes | Provider::Cursor | Provider::Oidc => &[],
+    }
+}
+
 /// What [`Issuer::claims`] fulfil.
 #[must_use]
 pub fn expectation() -> Expectation {
+    expectation_of(Provider::GitHub)
+}
+
+/// What [`Issuer::claims_of`] fulfil.
+#[must_use]
+pub fn expectation_of(provider: Provider) -> Expectation {
     Expectation {
-        provider: Provider::GitHub,
+        provider,
         issuer: ISSUER.to_owned(),
-        audience: AUDIENCE.to_owned(),
+        audiences: vec![AUDIENCE.to_owned()],
+        claims: Vec::new(),
         leeway: Duration::from_secs(30),
     }
 }
@@ -132,7 +220,8 @@ pub fn verified(changes: &Value) -> Principal {
     let claims = Issuer::claims(changes);
     let token = RawToken::new(issuer.sign(&claims)).expect("a signed token has the shape of one");
     let now = Timestamp::from_unix_seconds(ISSUED_AT + 1);
-    verify(&token, &expectation(), &statement(&claims), &issuer.keys(), now).expect("the claims are in order")
+    verify(&token, &expectation(), Some(&statement(&claims)), &issuer.keys(), now)
+        .expect("the claims are in order")
 }
 
 /// An observed GitHub principal for the same job.

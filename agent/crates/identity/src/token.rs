@@ -43,6 +43,13 @@ impl RawToken {
         Ok(Self(token))
     }
 
+    /// What the signature is over, without the signature: good for telling tokens apart, and for nothing else. The
+    /// signature is left out because one of the usual kinds can be rewritten into another valid one.
+    #[must_use]
+    pub fn signed_part(&self) -> &str {
+        self.0.expose().rsplit_once('.').map_or("", |(signed, _)| signed)
+    }
+
     /// The text, for the signature check.
     pub(crate) fn expose(&self) -> &str {
         self.0.expose()

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use jsonwebtoken::{Validation, decode, decode_header, errors::ErrorKind};
+use jsonwebtoken::{Validation, dangerous::insecure_decode_claims, decode, decode_header, errors::ErrorKind};
 use model::Timestamp;
 
-use crate::{KeySet, ObservedJob, Principal, Provider, RawToken, claims::Claims, github};
+use crate::{KeySet, ObservedJob, Principal, Provider, RawToken, claims::Claims, providers};
 
 /// What a token must be to count here.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,8 +14,10 @@ pub struct Expectation {
     pub provider: Provider,
     /// The exact `iss`.
     pub issuer: String,
-    /// Must be among `aud`.
-    pub audience: String,
+    /// One of them must be among `aud`.
+    pub audiences: Vec<String>,
+    /// Claims it must have, each with the values it may have. Claims in claims have names with dots.
+    pub claims: Vec<(String, Vec<String>)>,
     /// How far the issuer's clock and ours may differ.
     pub leeway: Duration,
 }
@@ -65,6 +67,9 @@ pub enum VerifyError {
     /// Its time has not come.
     #[error("it is not valid before {0}")]
     NotYetValid(Timestamp),
+    /// A claim that the operator asks for is not there, or has another value.
+    #[error("its claim {0} is not one that is taken here")]
+    OtherClaim(String),
     /// A token of another job than the one that the runner stated.
     #[error("its {0} is not the one of the job that presents it")]
     OtherJob(&'static str),
@@ -72,47 +77,75 @@ pub enum VerifyError {
 
 /// Checks a token and makes the principal that it proves.
 ///
-/// `statement` is what the runner stated about the job that presents the token: a token of another job is refused.
-/// `now` is the time it is checked at; nothing here reads a clock.
+/// `statement` is what the provider's runner stated about the job that presents the token, where it states anything: a
+/// token of another job is refused. `now` is the time it is checked at; nothing here reads a clock.
 ///
 /// # Errors
 /// The first check that fails. On [`VerifyError::UnknownKey`] the keys may be fetched again, once.
 pub fn verify(
     token: &RawToken,
     expected: &Expectation,
-    statement: &ObservedJob,
+    statement: Option<&ObservedJob>,
     keys: &KeySet,
     now: Timestamp,
 ) -> Result<Principal, VerifyError> {
-    let claims = signed_claims(token, keys)?;
+    let claims = signed_claims(token, expected.provider, keys)?;
     if claims.required("iss")? != expected.issuer {
         return Err(VerifyError::OtherIssuer);
     }
-    if !claims.is_for(&expected.audience)? {
+    if !claims.is_for(&expected.audiences)? {
         return Err(VerifyError::OtherAudience);
     }
     let expires = check_times(&claims, expected.leeway, now)?;
     let subject = claims.required("sub")?;
-    let job = match expected.provider {
-        Provider::GitHub => github::from_claims(&claims)?,
+    let job = (expected.provider.description().claims)(&claims)?;
+    let shown = claims.shown();
+    let is_met = |(name, values): &&(String, Vec<String>)| {
+        shown.get(name).is_some_and(|value| values.iter().any(|allowed| allowed == value))
     };
-    if statement.provider() != expected.provider {
-        return Err(VerifyError::OtherJob("provider"));
+    if let Some((name, _)) = expected.claims.iter().find(|claim| !is_met(claim)) {
+        return Err(VerifyError::OtherClaim(name.clone()));
     }
-    if let Some(difference) = github::disagreement(&job, statement.job()) {
-        return Err(VerifyError::OtherJob(difference));
+    if let Some(statement) = statement {
+        if statement.provider() != expected.provider {
+            return Err(VerifyError::OtherJob("provider"));
+        }
+        if let Some(difference) = providers::disagreement(&job, statement.job()) {
+            return Err(VerifyError::OtherJob(difference));
+        }
     }
-    Ok(Principal::verified(expected.provider, subject, expires, job))
+    Ok(Principal::verified(expected.provider, subject, expires, job, shown))
+}
+
+/// What a token says of itself before anything of it is believed: good for finding the issuer to ask for its keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Routing {
+    /// Whether it names the issuer.
+    pub is_from: bool,
+    /// Whether it names one of the audiences.
+    pub is_for: bool,
+}
+
+/// Reads where a token would belong. Nothing of it is believed: [`verify`] looks at everything again.
+#[must_use]
+pub fn route(token: &RawToken, expected: &Expectation) -> Routing {
+    let claims = insecure_decode_claims::<Claims>(token.expose()).ok();
+    let is_from =
+        claims.as_ref().is_some_and(|claims| claims.required("iss").as_ref() == Ok(&expected.issuer));
+    let is_for = claims.as_ref().is_some_and(|claims| claims.is_for(&expected.audiences) == Ok(true));
+    Routing { is_from, is_for }
 }
 
 /// The claims, once the signature holds. The JWT library checks the signature and nothing else: its own checks of
 /// times read a clock, and its other checks let a claim of the wrong kind pass as absent.
-fn signed_claims(token: &RawToken, keys: &KeySet) -> Result<Claims, VerifyError> {
+fn signed_claims(token: &RawToken, provider: Provider, keys: &KeySet) -> Result<Claims, VerifyError> {
     let header = decode_header(token.expose()).map_err(|_| VerifyError::BadHeader)?;
     if header.crit.is_some() {
         return Err(VerifyError::CriticalExtension);
     }
-    if !header.typ.is_none_or(|typ| typ.eq_ignore_ascii_case("JWT")) {
+    // What a client gets for itself, without a person, is an access token (RFC 9068); CI systems make none.
+    let is_access_token = |typ: &str| provider == Provider::Oidc && typ.eq_ignore_ascii_case("at+jwt");
+    if !header.typ.is_none_or(|typ| typ.eq_ignore_ascii_case("JWT") || is_access_token(&typ)) {
         return Err(VerifyError::OtherType);
     }
     let kid = header.kid.ok_or(VerifyError::NoKeyId)?;

@@ -43,7 +43,7 @@ pub struct Parts {
     /// The guarded accounts: the host a client may ask for, and the account it stands for.
     pub accounts: Vec<(HostName, AccountName)>,
     /// Finds out who is behind a connection.
-    pub workload: workload::Workload,
+    pub workload: Arc<workload::Workload>,
     /// Answers the client's TLS handshake.
     pub terminator: tls::Terminator,
     /// Verifies Snowflake's certificate.
@@ -76,7 +76,7 @@ pub struct Corridor {
     pub(crate) addresses: Arc<dyn Addresses>,
     /// The way for what is not Snowflake's.
     pub(crate) passage: Passage,
-    workload: workload::Workload,
+    workload: Arc<workload::Workload>,
     terminator: tls::Terminator,
     originator: Arc<tls::Originator>,
     /// Whether the agent is about to end.

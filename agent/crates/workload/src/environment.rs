@@ -1,30 +1,16 @@
 //! The environment a runner gave to a step: the few variables that matter here, and nothing else of it.
 
-use std::collections::HashMap;
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::LazyLock,
+};
 
-use identity::NobodyReason;
+use identity::{NobodyReason, Provider};
 use model::Secret;
 
-/// Where a step asks for a token. Source: GitHub documentation, "OpenID Connect reference".
-pub(crate) const REQUEST_URL: &str = "ACTIONS_ID_TOKEN_REQUEST_URL";
-/// What a step shows when it asks.
-pub(crate) const REQUEST_TOKEN: &str = "ACTIONS_ID_TOKEN_REQUEST_TOKEN";
-
-/// All variables that are looked at.
-const WANTED: &[&str] = &[
-    REQUEST_URL,
-    REQUEST_TOKEN,
-    "GITHUB_REPOSITORY",
-    "GITHUB_RUN_ID",
-    "GITHUB_RUN_ATTEMPT",
-    "GITHUB_WORKFLOW",
-    "GITHUB_WORKFLOW_REF",
-    "GITHUB_REF",
-    "GITHUB_SHA",
-    "GITHUB_ACTOR",
-    "GITHUB_JOB",
-    "GITHUB_EVENT_NAME",
-];
+/// All variables that are looked at: what any provider's runner gives to a step.
+static WANTED: LazyLock<BTreeSet<&'static str>> =
+    LazyLock::new(|| Provider::ALL.into_iter().flat_map(Provider::variables).collect());
 
 /// The wanted variables of one process.
 #[derive(Debug)]
@@ -38,7 +24,7 @@ impl Environment {
         for entry in block.expose().split(|byte| *byte == 0) {
             let Some(at) = entry.iter().position(|byte| *byte == b'=') else { continue };
             let (name, value) = entry.split_at(at);
-            let Some(wanted) = WANTED.iter().find(|wanted| wanted.as_bytes() == name) else { continue };
+            let Some(wanted) = str::from_utf8(name).ok().and_then(|name| WANTED.get(name)) else { continue };
             let value = Secret::new(String::from_utf8_lossy(value.get(1..).unwrap_or_default()).into_owned());
             if found.get(wanted).is_some_and(|before| before.expose() != value.expose()) {
                 return Err(NobodyReason::AmbiguousEnvironment(wanted));

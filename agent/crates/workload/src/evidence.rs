@@ -1,22 +1,28 @@
 //! What was found out about the process behind a connection: facts, and the claim of the job it belongs to.
 
-use std::{os::fd::OwnedFd, path::PathBuf, sync::OnceLock};
+use std::{
+    os::fd::OwnedFd,
+    path::PathBuf,
+    sync::{Arc, OnceLock},
+};
 
 use identity::NobodyReason;
-use model::{Ancestor, ProcessFacts, SocketOwner, Standing};
+use model::{Ancestor, Container, ProcessFacts, SocketOwner, Standing};
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     process::{Pid, PidfdFlags, pidfd_open},
 };
 
 use crate::{
-    ancestry, cgroup,
+    ancestry::{self, Link},
+    bindings::Unit,
+    cgroup,
     clocks::Clocks,
     container,
     container_image::EngineState,
     environment::Environment,
-    github::{self, Claim, RequestHost},
     process::{Process, ProcessKey, Stat},
+    providers::{self, Claim, Issuer, Sources},
     redact,
     workers::{self, Lookup, Workers},
 };
@@ -34,6 +40,10 @@ pub struct Evidence {
 #[derive(Debug)]
 pub(crate) struct Found {
     pub(crate) job: JobKey,
+    /// What its tokens are bound to.
+    pub(crate) unit: Unit,
+    /// Uid of the pod that it runs in, by the kubelet's own cgroups.
+    pub(crate) pod: Option<String>,
     /// What the step says; or why that counts for nothing, and what is known of the job has to do.
     pub(crate) claim: Result<Claim, NobodyReason>,
 }
@@ -64,10 +74,19 @@ impl Evidence {
         self.found.as_ref().ok().map(|found| found.job.step.pid)
     }
 
-    /// Whether the step can ask its provider for a token.
+    /// Whether the job has a token, or can ask its provider for one.
     #[must_use]
     pub fn can_ask_for_token(&self) -> bool {
         self.found.as_ref().is_ok_and(|found| matches!(found.claim, Ok(Claim::Token(_))))
+    }
+
+    /// Where the job's token comes from, in words; `None` without one.
+    #[must_use]
+    pub fn token_origin(&self) -> Option<String> {
+        match &self.found.as_ref().ok()?.claim {
+            Ok(Claim::Token(source)) => Some(source.origin.to_string()),
+            Ok(Claim::Observed(_)) | Err(_) => None,
+        }
     }
 
     pub(crate) fn found(&self) -> Result<&Found, &NobodyReason> {
@@ -78,6 +97,26 @@ impl Evidence {
     #[cfg(test)]
     pub(crate) fn from_claim(facts: ProcessFacts, found: Result<Found, NobodyReason>) -> Self {
         Self { facts, exe: None, found }
+    }
+
+    /// What is found of a process of a made-up `/proc`, where it stands as the kernel would say.
+    #[cfg(test)]
+    pub(crate) fn of_made_up(scene: &Scene, pid: u32) -> Self {
+        let known = scene.lookup.get().and_then(|lookup| lookup(pid));
+        let owner = SocketOwner {
+            pid,
+            tid: pid,
+            uid: 1001,
+            gid: 1001,
+            cgroup_id: 1,
+            netns_cookie: 1,
+            socket_cookie: 1,
+            connected_at_ns: u64::MAX,
+            start_ticks: known.map(|(id, _)| id.start_ticks),
+            standing: known.map_or(Standing::Unknown, |(_, standing)| standing),
+            comm: String::new(),
+        };
+        read(scene, &owner, &Clocks::now())
     }
 
     /// Nothing could be found out.
@@ -107,8 +146,8 @@ pub(crate) struct Scene {
     pub(crate) workers: Workers,
     /// Where processes stand now, from who follows them; unset until there is one.
     pub(crate) lookup: OnceLock<Box<Lookup>>,
-    /// Where a step may ask for its token.
-    pub(crate) hosts: Vec<RequestHost>,
+    /// Who may vouch for jobs.
+    pub(crate) issuers: Vec<Arc<Issuer>>,
 }
 
 /// Looks at the process that opened a connection. Blocks: reading a process's memory can hang when it wants it to.
@@ -140,21 +179,27 @@ fn read(scene: &Scene, owner: &SocketOwner, clocks: &Clocks) -> Evidence {
         Some(start_ticks) => stat.start_ticks == start_ticks,
         None => !clocks.started_after(stat.start_ticks, owner.connected_at_ns),
     };
-    let (mut facts, mut exe) = (only_owner(owner), None);
+    let (mut facts, mut exe, mut links) = (only_owner(owner), None, Vec::new());
     match held {
-        Ok((process, stat)) if is_it(&stat) => exe = describe(scene, &mut facts, process, stat),
+        Ok((process, stat)) if is_it(&stat) => (exe, links) = describe(scene, &mut facts, process, stat),
         _ => facts.gone = true,
     }
-    let found = find(scene, owner, clocks).map_err(|reason| match (reason, &facts.container) {
-        (NobodyReason::NoJob, Some(container)) => NobodyReason::ContainerOfNoJob(container.to_string()),
-        (NobodyReason::NotFollowed, _) if facts.gone => NobodyReason::ProcessGone,
-        (reason, _) => reason,
-    });
+    let found = match (find(scene, owner, clocks, &links, facts.container.as_ref()), &facts.container) {
+        (Err(NobodyReason::NoJob), Some(container)) => of_container(scene, &links, container)
+            .and_then(|found| found.ok_or_else(|| NobodyReason::ContainerOfNoJob(container.to_string()))),
+        (Err(NobodyReason::NotFollowed), _) if facts.gone => Err(NobodyReason::ProcessGone),
+        (found, _) => found,
+    };
     Evidence { facts, exe, found }
 }
 
-/// What `/proc` says of the process. Answers the file that it runs.
-fn describe(scene: &Scene, facts: &mut ProcessFacts, process: Process, stat: Stat) -> Option<OwnedFd> {
+/// What `/proc` says of the process. Answers the file that it runs, and itself with its ancestors.
+fn describe(
+    scene: &Scene,
+    facts: &mut ProcessFacts,
+    process: Process,
+    stat: Stat,
+) -> (Option<OwnedFd>, Vec<Link>) {
     facts.start_ticks = stat.start_ticks;
     if let Ok(cmdline) = process.cmdline() {
         facts.argv = redact::arguments(cmdline.expose());
@@ -167,17 +212,25 @@ fn describe(scene: &Scene, facts: &mut ProcessFacts, process: Process, stat: Sta
     }
     facts.namespaces = process.namespaces();
     let exe = process.exe();
-    let mut links = ancestry::chain(&scene.proc_root, process, stat).into_iter();
-    let itself = links.next();
-    facts.exe = itself.as_ref().and_then(|link| link.exe.clone());
-    facts.ancestors = links.map(|link| Ancestor { pid: link.process.pid(), exe: link.exe }).collect();
+    let links = ancestry::chain(&scene.proc_root, process, stat);
+    let itself = links.first();
+    facts.exe = itself.and_then(|link| link.exe.clone());
+    let ancestors = links.iter().skip(1);
+    facts.ancestors =
+        ancestors.map(|link| Ancestor { pid: link.process.pid(), exe: link.exe.clone() }).collect();
     // It ended while it was looked at.
     facts.gone |= itself.is_none_or(|link| link.process.stat().is_err());
-    exe
+    (exe, links)
 }
 
-/// Finds the job and its claim.
-fn find(scene: &Scene, owner: &SocketOwner, clocks: &Clocks) -> Result<Found, NobodyReason> {
+/// Finds the job and its claim. `links` are the process and its ancestors, none if it is gone.
+fn find(
+    scene: &Scene,
+    owner: &SocketOwner,
+    clocks: &Clocks,
+    links: &[Link],
+    container: Option<&Container>,
+) -> Result<Found, NobodyReason> {
     let (worker, step) = match owner.standing {
         Standing::Member { worker, step } => (worker, step),
         Standing::Unknown => return Err(NobodyReason::NotFollowed),
@@ -192,18 +245,72 @@ fn find(scene: &Scene, owner: &SocketOwner, clocks: &Clocks) -> Result<Found, No
         }
     };
     scene.workers.check(&scene.proc_root, worker, step)?;
-    let spokesman = workers::step(&scene.proc_root, worker, step, scene.lookup.get().map(|lookup| &**lookup));
-    let claim = match spokesman {
-        Ok(link) => {
-            let environment = Environment::parse(&link.process.environ()?)?;
-            // It was this process's, all the while.
-            link.process.stat()?;
-            github::claim(&environment, &scene.hosts).map(Ok)?
-        }
+    let lookup = scene.lookup.get().map(|lookup| &**lookup);
+    let spokesman = match workers::step(&scene.proc_root, worker, step, lookup) {
+        Ok(spokesman) => Ok(spokesman),
         Err(NobodyReason::StepGone) => Err(NobodyReason::StepGone),
         Err(reason) => return Err(reason),
     };
-    Ok(Found { job: JobKey { worker, step }, claim })
+    let claim = spokesman.and_then(|spokesman| {
+        // Ancestors change, and what is not of the job has nothing to say for it.
+        let is_of_job = |link: &&Link| {
+            let standing = lookup.and_then(|lookup| lookup(link.process.pid()));
+            standing.is_some_and(|(id, standing)| {
+                let same = matches!(standing, Standing::Member { worker: of, .. } if of == worker);
+                same && id == key(link)
+            })
+        };
+        let (first, parents) = links.split_first().map_or((None, links), |(first, rest)| (Some(first), rest));
+        let near = first.into_iter().chain(parents.iter().take_while(is_of_job));
+        let near = near.filter(|link| key(link) != key(&spokesman));
+        let processes = near.chain([&spokesman]).map(|link| &link.process).collect::<Vec<_>>();
+        claim(scene, &spokesman, &processes)
+    });
+    let pod = container.and_then(pod);
+    Ok(Found { job: JobKey { worker, step }, unit: Unit::Worker(worker), pod, claim })
+}
+
+/// A container that no job started itself joins one by a token of its own, or belongs to nobody: `None`. What its
+/// variables state counts for nothing, because whoever starts a container sets them.
+fn of_container(scene: &Scene, links: &[Link], container: &Container) -> Result<Option<Found>, NobodyReason> {
+    if container.user.is_some() {
+        return Ok(None);
+    }
+    let is_inside = |link: &&Link| {
+        let lines = link.process.cgroup().unwrap_or_default();
+        let named = cgroup::paths(&lines).iter().find_map(|path| container::named(path));
+        named.is_some_and(|named| named.id == container.id)
+    };
+    let inside = links.iter().take_while(is_inside).collect::<Vec<_>>();
+    let Some(first) = inside.last() else { return Ok(None) };
+    let processes = inside.iter().map(|link| &link.process).collect::<Vec<_>>();
+    let claim = claim(scene, first, &processes);
+    let pod = pod(container);
+    let unit = match &pod {
+        Some(pod) => Unit::Pod(pod.clone()),
+        None => Unit::Container(container.id.clone()),
+    };
+    let job = JobKey { worker: key(first), step: key(first) };
+    let is_nothing = matches!(
+        claim,
+        Ok(Claim::Observed(_)) | Err(NobodyReason::NoStatement(_) | NobodyReason::TwoRunners)
+    );
+    Ok((!is_nothing).then_some(Found { job, unit, pod, claim }))
+}
+
+fn pod(container: &Container) -> Option<String> {
+    container.pod.clone().filter(|_| container.user.is_none())
+}
+
+fn claim(scene: &Scene, step: &Link, processes: &[&Process]) -> Result<Claim, NobodyReason> {
+    let environment = Environment::parse(&step.process.environ()?)?;
+    // It was this process's, all the while.
+    step.process.stat()?;
+    providers::claim(&scene.issuers, &Sources { step: &environment, processes })
+}
+
+fn key(link: &Link) -> ProcessKey {
+    ProcessKey { pid: link.process.pid(), start_ticks: link.start_ticks }
 }
 
 /// What the kernel said at the connect, before anything was read.

@@ -33,8 +33,10 @@ pub(crate) enum Answer {
 /// A request as it came.
 #[derive(Debug, Clone)]
 pub(crate) struct Seen {
+    pub(crate) method: String,
     pub(crate) target: String,
     pub(crate) authorization: Option<String>,
+    pub(crate) body: String,
 }
 
 #[derive(Default)]
@@ -123,15 +125,19 @@ async fn reply(
     request: Request<Incoming>,
     state: Arc<Mutex<State>>,
 ) -> Result<Response<BoxBody<Bytes, Infallible>>, Infallible> {
+    let (head, body) = request.into_parts();
+    let body = body.collect().await.unwrap().to_bytes();
     let answer = {
         let mut state = state.lock().unwrap();
-        let authorization = request.headers().get(header::AUTHORIZATION);
+        let authorization = head.headers.get(header::AUTHORIZATION);
         state.requests.push(Seen {
-            target: request.uri().to_string(),
+            method: head.method.to_string(),
+            target: head.uri.to_string(),
             authorization: authorization.map(|value| value.to_str().unwrap().to_owned()),
+            body: String::from_utf8(body.to_vec()).unwrap(),
         });
-        let whole = state.answers.get(&request.uri().to_string());
-        whole.or_else(|| state.answers.get(request.uri().path())).cloned().unwrap_or(Answer::Status(404))
+        let whole = state.answers.get(&head.uri.to_string());
+        whole.or_else(|| state.answers.get(head.uri.path())).cloned().unwrap_or(Answer::Status(404))
     };
     let full = |text: String| Full::new(Bytes::from(text)).boxed();
     Ok(match answer {

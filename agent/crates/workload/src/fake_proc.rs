@@ -63,6 +63,11 @@ impl FakeProcess {
         self
     }
 
+    pub(crate) fn root(self, target: &Path) -> Self {
+        symlink(target, self.0.join("root")).unwrap();
+        self
+    }
+
     pub(crate) fn exe(self, target: &Path) -> Self {
         let link = self.0.join("exe");
         if link.is_symlink() {

@@ -26,12 +26,14 @@ pub(crate) type Slot = Arc<tokio::sync::Mutex<Option<Answer>>>;
 #[derive(Debug, Clone)]
 pub(crate) struct Answer {
     pub(crate) principal: Arc<Principal>,
+    /// Fingerprint of the token that the job showed; `None` when it was asked for.
+    pub(crate) token: Option<u64>,
     until: Timestamp,
 }
 
 impl Answer {
     /// Dates an answer found at `now`.
-    pub(crate) fn new(principal: Arc<Principal>, now: Timestamp) -> Self {
+    pub(crate) fn new(principal: Arc<Principal>, token: Option<u64>, now: Timestamp) -> Self {
         let until = match principal.expires() {
             Some(expires) => {
                 let left = expires.since(now);
@@ -39,7 +41,7 @@ impl Answer {
             }
             None => later(now, REFUSED_FOR),
         };
-        Self { principal, until }
+        Self { principal, token, until }
     }
 
     /// The principal, unless it is time to ask again.
@@ -50,7 +52,8 @@ impl Answer {
     /// The principal, if its token counts even though it was time to ask again: for when there was no answer.
     pub(crate) fn still_valid_at(&self, now: Timestamp) -> Option<Self> {
         let expires = self.principal.expires().filter(|expires| now < *expires)?;
-        Some(Self { principal: Arc::clone(&self.principal), until: later(now, REFUSED_FOR).min(expires) })
+        let until = later(now, REFUSED_FOR).min(expires);
+        Some(Self { principal: Arc::clone(&self.principal), token: self.token, until })
     }
 }
 
@@ -74,6 +77,8 @@ struct Established {
     run_id: String,
     /// Known from the first token on.
     subject: Option<String>,
+    /// The same, where the provider has such a thing.
+    instance: Option<String>,
 }
 
 impl Jobs {
@@ -86,23 +91,25 @@ impl Jobs {
 
     /// Binds a worker to the job that was found for it. Another one than before is refused.
     pub(crate) fn establish(&self, worker: ProcessKey, found: &Principal) -> Result<(), NobodyReason> {
-        let Some(Job { repository, run_id, .. }) = found.job_facts() else { return Ok(()) };
+        let Some(Job { repository, run_id, instance, .. }) = found.job_facts() else { return Ok(()) };
         let named = Established {
             repository: repository.to_ascii_lowercase(),
             run_id: run_id.clone(),
             subject: found.subject().map(str::to_owned),
+            instance: instance.clone(),
         };
         let mut established = self.established.lock().unwrap_or_else(PoisonError::into_inner);
         make_room(&mut established, &worker);
         let known = established.entry(worker).or_insert_with(|| named.clone());
-        let other_subject =
-            known.subject.is_some() && named.subject.is_some() && known.subject != named.subject;
-        if known.repository != named.repository || known.run_id != named.run_id || other_subject {
+        let differ = |known: &Option<String>, named: &Option<String>| {
+            known.as_ref().zip(named.as_ref()).is_some_and(|(known, named)| known != named)
+        };
+        let others = differ(&known.subject, &named.subject) || differ(&known.instance, &named.instance);
+        if known.repository != named.repository || known.run_id != named.run_id || others {
             return Err(NobodyReason::SecondIdentity);
         }
-        if known.subject.is_none() {
-            known.subject = named.subject;
-        }
+        known.subject = known.subject.take().or(named.subject);
+        known.instance = known.instance.take().or(named.instance);
         Ok(())
     }
 }
@@ -152,11 +159,11 @@ mod tests {
     #[test]
     fn a_verified_answer_stands_until_shortly_before_its_token_ends() {
         let principal = Arc::new(testing::verified(&json!({})));
-        let answer = Answer::new(Arc::clone(&principal), at(0));
+        let answer = Answer::new(Arc::clone(&principal), None, at(0));
         assert!(answer.at(at(239)).is_some());
         assert!(answer.at(at(240)).is_none());
         // Found late: half of what is left.
-        let answer = Answer::new(principal, at(280));
+        let answer = Answer::new(principal, None, at(280));
         assert!(answer.at(at(289)).is_some() && answer.at(at(290)).is_none());
         let still = answer.still_valid_at(at(297)).unwrap();
         assert!(still.at(at(299)).is_some() && still.at(at(300)).is_none());
@@ -165,7 +172,7 @@ mod tests {
 
     #[test]
     fn a_refusal_stands_for_seconds() {
-        let answer = Answer::new(Arc::new(Principal::unidentified(NobodyReason::NoJob)), at(0));
+        let answer = Answer::new(Arc::new(Principal::unidentified(NobodyReason::NoJob)), None, at(0));
         assert!(answer.at(at(4)).is_some() && answer.at(at(5)).is_none());
         assert!(answer.still_valid_at(at(1)).is_none());
     }

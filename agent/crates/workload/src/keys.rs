@@ -7,9 +7,17 @@ use std::{
 
 use http::Uri;
 use identity::{IssuerFault, KeySet};
-use tokio::time::Instant;
+use model::Timestamp;
+use serde::Deserialize;
+use tokio::{task::spawn_blocking, time::Instant};
 
-use crate::https::HttpsClient;
+use crate::{
+    config::{KeySource, https},
+    https::{Answer, HttpsClient, Question},
+};
+
+/// A discovery document has some dozens of members.
+const DISCOVERY_BYTES_MAX: usize = 64 * 1024;
 
 /// For how long keys are used, and how often the issuer is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,7 +50,9 @@ pub(crate) struct Keys {
 
 struct Shared {
     client: HttpsClient,
-    url: Uri,
+    /// The exact name of the issuer, an https address.
+    issuer: String,
+    source: KeySource,
     times: KeyTimes,
     state: Mutex<State>,
     /// Held while the issuer is asked, so that it is asked once.
@@ -87,10 +97,9 @@ impl State {
 }
 
 impl Keys {
-    pub(crate) fn new(client: HttpsClient, url: Uri, times: KeyTimes) -> Self {
-        let shared =
-            Shared { client, url, times, state: Mutex::default(), asking: tokio::sync::Mutex::new(()) };
-        Self { shared: Arc::new(shared) }
+    pub(crate) fn new(client: HttpsClient, issuer: String, source: KeySource, times: KeyTimes) -> Self {
+        let (state, asking) = (Mutex::default(), tokio::sync::Mutex::new(()));
+        Self { shared: Arc::new(Shared { client, issuer, source, times, state, asking }) }
     }
 
     /// The keys. Stale ones are given out at once and renewed meanwhile; missing ones are waited for.
@@ -140,14 +149,14 @@ impl Keys {
         let fetched = self.fetch().await;
         let mut state = self.state();
         match fetched {
-            Ok(keys) => {
+            Ok(Fetched { keys, .. }) => {
                 let keys = Arc::new(keys);
                 state.kept = Some((Arc::clone(&keys), Instant::now()));
                 state.fault = None;
                 Ok(keys)
             }
             Err(fault) => {
-                tracing::warn!(url = %self.shared.url, %fault, "the keys of an identity provider cannot be renewed");
+                tracing::warn!(issuer = self.shared.issuer, %fault, "the keys of an identity provider cannot be renewed");
                 state.fault = Some(fault);
                 match state.standing(&self.shared.times, Instant::now()) {
                     Standing::Fresh(keys) | Standing::Stale(keys) => Ok(keys),
@@ -157,13 +166,31 @@ impl Keys {
         }
     }
 
-    async fn fetch(&self) -> Result<KeySet, IssuerFault> {
-        let body = self.shared.client.get(&self.shared.url, None, KeySet::BYTES_MAX).await?;
+    /// The keys as they are published now, past what is in memory.
+    pub(crate) async fn fetch(&self) -> Result<Fetched, IssuerFault> {
+        let Shared { client, issuer, source, .. } = &*self.shared;
+        let (body, date) = match source {
+            KeySource::Discovery => {
+                let (url, date) = discover(client, issuer).await?;
+                (get(client, &url, KeySet::BYTES_MAX).await?.body.to_vec(), date)
+            }
+            KeySource::Url(url) => {
+                let url = https(url).ok_or(IssuerFault::Unreachable)?;
+                let Answer { body, date } = get(client, &url, KeySet::BYTES_MAX).await?;
+                (body.to_vec(), date)
+            }
+            KeySource::File(path) => {
+                let path = path.clone();
+                let read = spawn_blocking(move || std::fs::read(path)).await;
+                (read.ok().and_then(Result::ok).ok_or(IssuerFault::Unreachable)?, None)
+            }
+        };
         let text = str::from_utf8(&body).map_err(|_| IssuerFault::Malformed)?;
-        KeySet::parse(text).map_err(|error| {
-            tracing::warn!(url = %self.shared.url, %error, "the keys of an identity provider are not usable");
+        let keys = KeySet::parse(text).map_err(|error| {
+            tracing::warn!(issuer, %error, "the keys of an identity provider are not usable");
             IssuerFault::Malformed
-        })
+        })?;
+        Ok(Fetched { keys, date })
     }
 
     /// The state is whole after every change, so a panic elsewhere does not spoil it.
@@ -172,12 +199,43 @@ impl Keys {
     }
 }
 
+/// Keys as they were published.
+#[derive(Debug)]
+pub(crate) struct Fetched {
+    pub(crate) keys: KeySet,
+    /// By the issuer's clock, where it told.
+    pub(crate) date: Option<Timestamp>,
+}
+
+async fn get(client: &HttpsClient, url: &Uri, bytes_max: usize) -> Result<Answer, IssuerFault> {
+    client.ask(&Question { url, credential: None, body: None, bytes_max }).await
+}
+
+/// Where the issuer says that its keys are. The document must be of that very issuer (OpenID Connect Discovery 1.0,
+/// part 4.3): one that vouches for several names would else vouch for each with the keys of another.
+async fn discover(client: &HttpsClient, issuer: &str) -> Result<(Uri, Option<Timestamp>), IssuerFault> {
+    #[derive(Deserialize)]
+    struct Document {
+        issuer: String,
+        jwks_uri: String,
+    }
+
+    let url = format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'));
+    let url = https(&url).ok_or(IssuerFault::Unreachable)?;
+    let Answer { body, date } = get(client, &url, DISCOVERY_BYTES_MAX).await?;
+    let document: Document = serde_json::from_slice(&body).map_err(|_| IssuerFault::Malformed)?;
+    if document.issuer != issuer {
+        return Err(IssuerFault::OtherName);
+    }
+    Ok((https(&document.jwks_uri).ok_or(IssuerFault::Malformed)?, date))
+}
+
 #[cfg(test)]
 mod tests {
     use identity::testing::Issuer;
 
     use super::*;
-    use crate::fake_issuer::{Answer, FakeIssuer};
+    use crate::fake_issuer::{Answer as Reply, FakeIssuer};
 
     const PATH: &str = "/.well-known/jwks";
 
@@ -190,7 +248,56 @@ mod tests {
             missed_every: Duration::from_secs(asked),
         };
         let client = HttpsClient::new(issuer.client_config(), Duration::from_secs(60));
-        Keys::new(client, issuer.url(PATH), times)
+        let source = KeySource::Url(issuer.url(PATH).to_string());
+        Keys::new(client, issuer.url("").to_string(), source, times)
+    }
+
+    fn discovering(net: &FakeIssuer, document: &str) -> Keys {
+        net.answer("/.well-known/openid-configuration", Reply::Body(document.to_owned()));
+        net.answer(PATH, Reply::Body(Issuer::new("a").jwks()));
+        let client = HttpsClient::new(net.client_config(), Duration::from_secs(60));
+        let name = net.url("").to_string().trim_end_matches('/').to_owned();
+        Keys::new(client, name, KeySource::Discovery, KeyTimes::DEFAULT)
+    }
+
+    #[tokio::test]
+    async fn keys_are_where_the_issuers_own_document_says() {
+        let net = FakeIssuer::start().await;
+        let (name, url) = (net.url("").to_string().trim_end_matches('/').to_owned(), net.url(PATH));
+        let found = discovering(&net, &format!(r#"{{"issuer":"{name}","jwks_uri":"{url}","x":[1]}}"#));
+        assert_eq!(found.current().await.unwrap().len(), 1);
+        let documents = [
+            (format!(r#"{{"issuer":"{name}/","jwks_uri":"{url}"}}"#), IssuerFault::OtherName),
+            (format!(r#"{{"issuer":"https://evil.example","jwks_uri":"{url}"}}"#), IssuerFault::OtherName),
+            (format!(r#"{{"jwks_uri":"{url}"}}"#), IssuerFault::Malformed),
+            (format!(r#"{{"issuer":"{name}","jwks_uri":"http://x/"}}"#), IssuerFault::Malformed),
+            (format!(r#"{{"issuer":"{name}","jwks_uri":"file:///etc/passwd"}}"#), IssuerFault::Malformed),
+            ("<html>".to_owned(), IssuerFault::Malformed),
+            (" ".repeat(DISCOVERY_BYTES_MAX + 1), IssuerFault::Malformed),
+        ];
+        for (document, fault) in documents {
+            let keys = discovering(&net, &document);
+            assert_eq!(keys.current().await.unwrap_err(), fault, "{document:.90}");
+        }
+        assert_eq!(net.count(PATH), 1, "keys were fetched on the word of a document that does not fit");
+        net.answer("/.well-known/openid-configuration", Reply::Redirect(url.to_string()));
+        assert_eq!(found.fetch().await.unwrap_err(), IssuerFault::Refused(302));
+    }
+
+    #[tokio::test]
+    async fn keys_can_be_in_a_file() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("keys.json");
+        let net = FakeIssuer::start().await;
+        let client = HttpsClient::new(net.client_config(), Duration::from_secs(60));
+        let source = KeySource::File(path.clone());
+        let keys = Keys::new(client, "https://cluster.local".to_owned(), source, KeyTimes::DEFAULT);
+        assert_eq!(keys.fetch().await.unwrap_err(), IssuerFault::Unreachable);
+        std::fs::write(&path, Issuer::new("a").jwks()).unwrap();
+        assert_eq!(keys.fetch().await.unwrap().keys.len(), 1);
+        std::fs::write(&path, "{}").unwrap();
+        assert_eq!(keys.fetch().await.unwrap_err(), IssuerFault::Malformed);
+        assert_eq!(net.connections(), 0);
     }
 
     /// Moves the clock on. Only while nobody is asked: on a clock that stands still, a deadline comes at once.
@@ -221,7 +328,7 @@ mod tests {
     #[tokio::test]
     async fn fresh_keys_are_fetched_once_also_by_many() {
         let issuer = FakeIssuer::start().await;
-        issuer.answer(PATH, Answer::Body(Issuer::new("a").jwks()));
+        issuer.answer(PATH, Reply::Body(Issuer::new("a").jwks()));
         let keys = keys(&issuer, 600, 600, 0);
         let mut readers = tokio::task::JoinSet::new();
         for _ in 0..8 {
@@ -237,10 +344,10 @@ mod tests {
     #[tokio::test]
     async fn an_unknown_key_renews_them_but_not_too_often() {
         let issuer = FakeIssuer::start().await;
-        issuer.answer(PATH, Answer::Body(Issuer::new("a").jwks()));
+        issuer.answer(PATH, Reply::Body(Issuer::new("a").jwks()));
         let keys = keys(&issuer, 6000, 6000, 300);
         let first = keys.current().await.unwrap();
-        issuer.answer(PATH, Answer::Body(Issuer::new("b").jwks()));
+        issuer.answer(PATH, Reply::Body(Issuer::new("b").jwks()));
         assert!(Arc::ptr_eq(&first, &keys.other_than(&first).await.unwrap()), "asked again too soon");
         pass(300).await;
         let second = keys.other_than(&first).await.unwrap();
@@ -252,10 +359,10 @@ mod tests {
     #[tokio::test]
     async fn stale_keys_serve_while_the_issuer_is_away_and_no_longer() {
         let issuer = FakeIssuer::start().await;
-        issuer.answer(PATH, Answer::Body(Issuer::new("a").jwks()));
+        issuer.answer(PATH, Reply::Body(Issuer::new("a").jwks()));
         let keys = keys(&issuer, 0, 400, 0);
         let first = keys.current().await.unwrap();
-        issuer.answer(PATH, Answer::Status(503));
+        issuer.answer(PATH, Reply::Status(503));
         assert!(Arc::ptr_eq(&first, &keys.current().await.unwrap()));
         assert!(Arc::ptr_eq(&first, &keys.other_than(&first).await.unwrap()));
         pass(400).await;
@@ -265,13 +372,13 @@ mod tests {
     #[tokio::test]
     async fn an_issuer_in_trouble_is_not_asked_again_at_once() {
         let issuer = FakeIssuer::start().await;
-        issuer.answer(PATH, Answer::Body("{}".to_owned()));
+        issuer.answer(PATH, Reply::Body("{}".to_owned()));
         let keys = keys(&issuer, 600, 600, 600);
         for _ in 0..3 {
             assert_eq!(keys.current().await.unwrap_err(), IssuerFault::Malformed);
         }
         assert_eq!(issuer.count(PATH), 1);
-        issuer.answer(PATH, Answer::Body("x".repeat(KeySet::BYTES_MAX + 1)));
+        issuer.answer(PATH, Reply::Body("x".repeat(KeySet::BYTES_MAX + 1)));
         assert_eq!(keys.current().await.unwrap_err(), IssuerFault::Malformed);
     }
 }

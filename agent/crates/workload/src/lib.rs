@@ -1,11 +1,12 @@
 //! From a socket to the process that opened it, from the process to its CI job, and from the job to a principal.
 //!
-//! Owns: everything that is read in `/proc` and of container engines' state; asking identity providers for tokens and
-//! keys; asking who has left.
+//! Owns: everything that is read in `/proc`, in jobs' own files and of container engines' state; asking identity providers
+//! for tokens and keys; asking who has left.
 //! May touch: identity, model.
 //! Never: judging what a principal may do, or believing a job about itself without saying so.
 
 mod ancestry;
+mod bindings;
 mod cgroup;
 mod clocks;
 mod config;
@@ -18,22 +19,24 @@ mod exe_hash;
 mod fake_issuer;
 #[cfg(test)]
 mod fake_proc;
-mod github;
 mod https;
 mod jobs;
 mod keys;
+mod mount;
 mod pool;
 mod process;
+mod providers;
 mod redact;
+mod request_host;
 mod status_source;
 mod workers;
 mod workload;
 
-pub use config::{Config, ConfigError, GithubConfig};
+pub use config::{Config, ConfigError, IssuerConfig, KeySource, TokenPlace};
 pub use evidence::Evidence;
-pub use github::{RequestHost, RequestHostError};
+pub use request_host::{RequestHost, RequestHostError};
 pub use status_source::{
     AttributePath, AttributePathError, Barred, FileError, HandleKind, ListError, ScimConfig, SourceReport,
     StatusConfig, StatusError, StatusWatch, WhenStale,
 };
-pub use workload::Workload;
+pub use workload::{IssuerCheck, IssuerHealth, Workload};

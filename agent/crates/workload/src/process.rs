@@ -169,6 +169,12 @@ impl Process {
         self.read("environ", ENVIRON_BYTES_MAX).map(Secret::new)
     }
 
+    /// The root of its file system, to resolve paths below.
+    pub(crate) fn root(&self) -> Result<OwnedFd, ProcError> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        Ok(rustix::fs::openat(&self.folder, "root", flags, Mode::empty())?)
+    }
+
     /// A whole file of its folder.
     fn read(&self, name: &str, bytes_max: usize) -> Result<Vec<u8>, ProcError> {
         let bytes = self.read_up_to(name, bytes_max)?;

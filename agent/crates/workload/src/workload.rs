@@ -1,31 +1,34 @@
 //! The door of the room: who opened this connection?
 
 use std::{
+    collections::HashMap,
     path::{Path, PathBuf},
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
 use identity::{
-    Expectation, IssuerFault, KeySet, NobodyReason, ObservedJob, Principal, Provider, RawToken, VerifyError,
+    Assurance, IssuerFault, NobodyReason, ObservedJob, Principal, Provider, RawToken, VerifyError, route,
     verify,
 };
 use model::{ProcessId, SocketOwner, Standing, Timestamp};
 
 use crate::{
+    bindings::{Bindings, Unit},
+    clocks::Clocks,
     config::{Config, ConfigError},
     container_image::EngineState,
     evidence::{self, Evidence, Found, Scene},
     exe_hash::ExeHashes,
-    github::{self, Claim, TokenRequest},
     https::HttpsClient,
     jobs::{Answer, Jobs},
-    keys::{KeyTimes, Keys},
+    keys::{Fetched, KeyTimes},
     pool::Pool,
+    providers::{Claim, Issuer, Source, Way},
     workers::Workers,
 };
 
-/// An answer with a token in it.
-const TOKEN_ANSWER_BYTES_MAX: usize = RawToken::BYTES_MAX + 1024;
+/// Identities that jobs have bound themselves to at one time.
+const HANDED_IN_MAX: usize = 4096;
 
 /// Finds out who opened a connection.
 pub struct Workload {
@@ -33,9 +36,30 @@ pub struct Workload {
     pool: Pool,
     hashes: ExeHashes,
     client: HttpsClient,
-    keys: Keys,
-    expected: Expectation,
     jobs: Jobs,
+    bindings: Bindings,
+    /// What jobs without a token of their own were bound to, by [`Workload::bind`].
+    handed_in: Mutex<HashMap<Unit, Arc<Principal>>>,
+}
+
+/// What was found when an issuer was asked for its keys.
+#[derive(Debug)]
+pub struct IssuerCheck {
+    /// Whose tokens it makes.
+    pub provider: Provider,
+    /// Its name, which is its address.
+    pub issuer: String,
+    /// Whether its keys can be had.
+    pub outcome: Result<IssuerHealth, IssuerFault>,
+}
+
+/// An issuer that can be asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IssuerHealth {
+    /// How many keys it has that can be used here.
+    pub keys: usize,
+    /// The time by its clock, where it told.
+    pub date: Option<Timestamp>,
 }
 
 impl Workload {
@@ -48,29 +72,25 @@ impl Workload {
     }
 
     pub(crate) fn with_times(config: Config, times: KeyTimes) -> Result<Self, ConfigError> {
-        let jwks_url = config.checked()?;
-        let Config { worker_exes, runner_exes, units, github, tls, proc_deadline, issuer_deadline } = config;
+        config.check()?;
+        let Config { worker_exes, runner_exes, units, issuers, tls, proc_deadline, issuer_deadline } = config;
         let client = HttpsClient::new(tls, issuer_deadline);
+        let issuers = issuers.into_iter().map(|issuer| Arc::new(Issuer::new(issuer, client.clone(), times)));
         let scene = Scene {
             proc_root: PathBuf::from("/proc"),
             engines: EngineState::below(Path::new("/")),
             workers: Workers::new(worker_exes, runner_exes, units),
             lookup: OnceLock::new(),
-            hosts: github.request_hosts,
+            issuers: issuers.collect(),
         };
         Ok(Self {
             scene: Arc::new(scene),
             pool: Pool::new(proc_deadline),
             hashes: ExeHashes::default(),
-            keys: Keys::new(client.clone(), jwks_url, times),
             client,
-            expected: Expectation {
-                provider: Provider::GitHub,
-                issuer: github.issuer,
-                audience: github.audience,
-                leeway: github.leeway,
-            },
             jobs: Jobs::default(),
+            bindings: Bindings::default(),
+            handed_in: Mutex::default(),
         })
     }
 
@@ -104,8 +124,32 @@ impl Workload {
         }
     }
 
-    /// The principal that the evidence leads to: verified where the job can ask for a token, and then never less
-    /// than that because asking failed; observed where it cannot; otherwise nobody, with the reason.
+    /// Looks at a process by its pid, as if it had opened a connection at `at_ns` of `CLOCK_MONOTONIC`. Where it stands is
+    /// asked of who follows processes.
+    pub async fn identify_pid(&self, pid: u32, uid: u32, gid: u32, at_ns: u64) -> Evidence {
+        let known = self.scene.lookup.get().and_then(|lookup| lookup(pid));
+        let owner = SocketOwner {
+            pid,
+            tid: pid,
+            uid,
+            gid,
+            cgroup_id: 0,
+            netns_cookie: 0,
+            socket_cookie: 0,
+            connected_at_ns: at_ns,
+            start_ticks: known.map(|(id, _)| id.start_ticks),
+            standing: known.map_or(Standing::Unknown, |(_, standing)| standing),
+            comm: String::new(),
+        };
+        // Another process may have been given the pid since.
+        if known.is_some_and(|(id, _)| Clocks::now().started_after(id.start_ticks, at_ns)) {
+            return Evidence::none(&owner, NobodyReason::ProcessGone);
+        }
+        self.identify(&owner).await
+    }
+
+    /// The principal that the evidence leads to: verified where the job has a token or can ask for one, and then never
+    /// less than that because asking failed; observed where it cannot; otherwise nobody, with the reason.
     ///
     /// A step's principal is kept until shortly before its token ends, a refusal for some seconds. `now` is the time
     /// that tokens are judged at.
@@ -114,21 +158,89 @@ impl Workload {
             Ok(found) => found,
             Err(reason) => return Arc::new(Principal::unidentified(reason.clone())),
         };
-        match &found.claim {
-            Ok(Claim::Observed(statement)) => {
-                Arc::new(self.established(found, Principal::observed(statement.clone())))
-            }
-            Ok(Claim::Token(request)) => self.verified(found, request, now).await,
-            Err(reason) => Arc::new(Principal::unidentified(reason.clone())),
+        let without_token = match &found.claim {
+            Ok(Claim::Token(source)) => return self.verified(found, source, now).await,
+            Ok(Claim::Observed(statement)) => Ok(statement),
+            Err(reason) => Err(reason),
+        };
+        if let Some(principal) = self.handed_in(&found.unit, now) {
+            return principal;
         }
+        Arc::new(match without_token {
+            Ok(statement) => self.established(found, Principal::observed(statement.as_ref().clone())),
+            Err(reason) => Principal::unidentified(reason.clone()),
+        })
     }
 
-    /// The keys of the issuer, from memory when they are fresh. For a check at start and for `doctor`.
+    /// Binds a job to a token that one of its processes hands in. For jobs that have no other way to a token; never in
+    /// place of an identity that the job has already.
     ///
     /// # Errors
-    /// When there are none in memory and the issuer gives none.
-    pub async fn keys(&self) -> Result<Arc<KeySet>, IssuerFault> {
-        self.keys.current().await
+    /// When the process belongs to no job, when the job has another way to a token or another identity, and whatever is
+    /// wrong with the token.
+    pub async fn bind(
+        &self,
+        evidence: &Evidence,
+        token: String,
+        now: Timestamp,
+    ) -> Result<Arc<Principal>, NobodyReason> {
+        let found = evidence.found().map_err(Clone::clone)?;
+        let statement = match &found.claim {
+            Ok(Claim::Token(_)) => return Err(NobodyReason::SecondIdentity),
+            Ok(Claim::Observed(statement)) => Some(statement.as_ref()),
+            Err(NobodyReason::NoStatement(identity::StatementError::Nothing)) => None,
+            Err(reason) => return Err(reason.clone()),
+        };
+        let token = RawToken::new(token)?;
+        let issuers = &self.scene.issuers;
+        let issuer = issuers.iter().find(|issuer| route(&token, &issuer.expected).is_from);
+        let issuer = issuer.ok_or(NobodyReason::Refused(VerifyError::OtherIssuer))?;
+        let statement = statement.filter(|stated| stated.provider() == issuer.provider());
+        let principal = self.checked(issuer, statement, &token, found, now).await?;
+        let mut handed_in = self.handed_in.lock().unwrap_or_else(PoisonError::into_inner);
+        handed_in.retain(|_, principal| principal.expires().is_some_and(|expires| now < expires));
+        if let Some(before) = handed_in.get(&found.unit)
+            && (before.id() != principal.id() || before.run_id() != principal.run_id())
+        {
+            return Err(NobodyReason::SecondIdentity);
+        }
+        if handed_in.len() >= HANDED_IN_MAX {
+            return Err(NobodyReason::TimedOut);
+        }
+        let principal = Arc::new(principal);
+        handed_in.insert(found.unit.clone(), Arc::clone(&principal));
+        Ok(principal)
+    }
+
+    /// Asks every issuer for its keys, past what is in memory. For `doctor`.
+    pub async fn check_issuers(&self) -> Vec<IssuerCheck> {
+        let mut checks = Vec::with_capacity(self.scene.issuers.len());
+        for issuer in &self.scene.issuers {
+            let outcome = issuer.keys.fetch().await;
+            let outcome = outcome.map(|Fetched { keys, date }| IssuerHealth { keys: keys.len(), date });
+            let name = issuer.expected.issuer.clone();
+            checks.push(IssuerCheck { provider: issuer.provider(), issuer: name, outcome });
+        }
+        checks
+    }
+
+    /// Looks at made-up processes.
+    #[cfg(test)]
+    pub(crate) fn look_below(&mut self, proc_root: &Path) {
+        let scene = Arc::get_mut(&mut self.scene).unwrap();
+        scene.proc_root = proc_root.to_owned();
+        scene.engines = EngineState::below(&proc_root.join("host"));
+    }
+
+    #[cfg(test)]
+    pub(crate) fn scene(&self) -> &Scene {
+        &self.scene
+    }
+
+    fn handed_in(&self, unit: &Unit, now: Timestamp) -> Option<Arc<Principal>> {
+        let handed_in = self.handed_in.lock().unwrap_or_else(PoisonError::into_inner);
+        let principal = handed_in.get(unit)?;
+        principal.expires().filter(|expires| now < *expires).map(|_| Arc::clone(principal))
     }
 
     /// The principal, unless its worker ran another job before.
@@ -139,46 +251,84 @@ impl Workload {
         }
     }
 
-    /// The principal of a step that can ask for a token: from memory, or by asking.
-    async fn verified(&self, found: &Found, request: &TokenRequest, now: Timestamp) -> Arc<Principal> {
+    /// The principal of a job with a token: from memory, or by asking.
+    async fn verified(&self, found: &Found, source: &Source, now: Timestamp) -> Arc<Principal> {
+        let shown = match &source.way {
+            Way::Has(token) => Some(self.bindings.fingerprint(token)),
+            Way::Ask(_) => None,
+        };
         let slot = self.jobs.slot(found.job);
         let mut last = slot.lock().await;
-        if let Some(principal) = last.as_ref().and_then(|answer| answer.at(now)) {
+        if let Some(principal) =
+            last.as_ref().filter(|answer| answer.token == shown).and_then(|answer| answer.at(now))
+        {
             return principal;
         }
-        let principal = match self.ask(request, now).await {
-            Ok(principal) => self.established(found, principal),
+        let principal = match self.ask(found, source, now).await {
+            Ok(principal) => principal,
             Err(reason) => {
                 tracing::warn!(step = found.job.step.pid, %reason, "a job has no identity");
                 let silent = matches!(reason, NobodyReason::NotIssued(_) | NobodyReason::NoKeys(_));
-                let still_valid =
-                    last.as_ref().filter(|_| silent).and_then(|answer| answer.still_valid_at(now));
-                if let Some(answer) = still_valid {
+                let still_valid = last.as_ref().filter(|answer| silent && answer.token == shown);
+                if let Some(answer) = still_valid.and_then(|answer| answer.still_valid_at(now)) {
                     return Arc::clone(&last.insert(answer).principal);
                 }
                 Principal::unidentified(reason)
             }
         };
-        Arc::clone(&last.insert(Answer::new(Arc::new(principal), now)).principal)
+        let principal = Arc::new(principal);
+        // One process that shows something else does not take away what the rest of the job has shown.
+        let is_beside = last.as_ref().is_some_and(|answer| {
+            answer.token != shown
+                && answer.at(now).is_some_and(|kept| kept.assurance() == Assurance::Verified)
+        });
+        if is_beside && principal.assurance() != Assurance::Verified {
+            return principal;
+        }
+        Arc::clone(&last.insert(Answer::new(principal, shown, now)).principal)
     }
 
-    /// Asks for a token in the job's name and checks it. Keys are fetched again once when the token names an
-    /// unknown one.
-    async fn ask(&self, request: &TokenRequest, now: Timestamp) -> Result<Principal, NobodyReason> {
-        let url = github::with_audience(&request.url, &self.expected.audience)
-            .ok_or(NobodyReason::ForeignRequestUrl)?;
-        let answer = self.client.get(&url, Some(&request.bearer), TOKEN_ANSWER_BYTES_MAX).await;
-        let answer = answer.map_err(NobodyReason::NotIssued)?;
-        let token = github::token_in(&answer).ok_or(NobodyReason::NotIssued(IssuerFault::Malformed))??;
-        let keys = self.keys.current().await.map_err(NobodyReason::NoKeys)?;
-        let statement: &ObservedJob = &request.statement;
-        match verify(&token, &self.expected, statement, &keys, now) {
-            Err(VerifyError::UnknownKey(_)) => {
-                let keys = self.keys.other_than(&keys).await.map_err(NobodyReason::NoKeys)?;
-                Ok(verify(&token, &self.expected, statement, &keys, now)?)
+    /// Gets the job's token and checks it.
+    async fn ask(&self, found: &Found, source: &Source, now: Timestamp) -> Result<Principal, NobodyReason> {
+        let asked;
+        let token = match &source.way {
+            Way::Has(token) => token,
+            Way::Ask(request) => {
+                asked = request.token(&self.client).await?;
+                &asked
             }
-            verified => Ok(verified?),
+        };
+        self.checked(&source.issuer, source.statement.as_ref(), token, found, now).await
+    }
+
+    /// Checks a token and binds it to the job that showed it. Keys are fetched again once when the token names an
+    /// unknown one.
+    async fn checked(
+        &self,
+        issuer: &Issuer,
+        statement: Option<&ObservedJob>,
+        token: &RawToken,
+        found: &Found,
+        now: Timestamp,
+    ) -> Result<Principal, NobodyReason> {
+        let keys = issuer.keys.current().await.map_err(NobodyReason::NoKeys)?;
+        let principal = match verify(token, &issuer.expected, statement, &keys, now) {
+            Err(VerifyError::UnknownKey(_)) => {
+                let keys = issuer.keys.other_than(&keys).await.map_err(NobodyReason::NoKeys)?;
+                verify(token, &issuer.expected, statement, &keys, now)?
+            }
+            verified => verified?,
+        };
+        // The kubelet says in which pod a process is, and the token of which pod it is.
+        let instance = principal.job_facts().and_then(|job| job.instance.as_ref());
+        if issuer.provider() == Provider::Kubernetes && instance != found.pod.as_ref() {
+            return Err(VerifyError::OtherJob("pod").into());
         }
+        // What the job may not have is not bound to it either.
+        self.bindings.look(token, &principal, &found.unit, now)?;
+        self.jobs.establish(found.job.worker, &principal)?;
+        self.bindings.bind(token, &principal, &found.unit, now)?;
+        Ok(principal)
     }
 }
 

@@ -8,10 +8,18 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
+use identity::Provider;
 use rustix::time::{ClockId, clock_gettime};
 
 use super::*;
-use crate::{clocks::NANOSECONDS_PER_SECOND, fake_proc::FakeProc};
+use crate::{
+    clocks::NANOSECONDS_PER_SECOND,
+    config::{IssuerConfig, KeySource},
+    fake_proc::FakeProc,
+    https::HttpsClient,
+    keys::KeyTimes,
+    request_host::RequestHost,
+};
 
 const CLOCKS: Clocks = Clocks { now: (SystemTime::UNIX_EPOCH, 0), suspended_ns: 0, ticks_per_second: 100 };
 
@@ -37,13 +45,24 @@ fn now_ns() -> u64 {
 }
 
 fn scene(proc_root: &Path, worker: &Path) -> Scene {
-    let hosts = vec![RequestHost::parse("actions.githubusercontent.com").unwrap()];
+    let config = IssuerConfig {
+        provider: Provider::GitHub,
+        issuer: "https://token.actions.githubusercontent.com".to_owned(),
+        audiences: vec!["snowfence".to_owned()],
+        claims: Vec::new(),
+        request_hosts: vec![RequestHost::parse("actions.githubusercontent.com").unwrap()],
+        keys: KeySource::Discovery,
+        token: None,
+        leeway: Duration::ZERO,
+    };
+    let tls = rustls::ClientConfig::builder().with_root_certificates(rustls::RootCertStore::empty());
+    let client = HttpsClient::new(Arc::new(tls.with_no_client_auth()), Duration::ZERO);
     Scene {
         proc_root: proc_root.to_owned(),
         engines: EngineState::below(&proc_root.join("host")),
         workers: Workers::new(vec![worker.to_owned()], vec![], vec!["*".to_owned()]),
         lookup: OnceLock::new(),
-        hosts,
+        issuers: vec![Arc::new(Issuer::new(config, client, KeyTimes::DEFAULT))],
     }
 }
 
@@ -207,8 +226,8 @@ fn a_step_that_says_nothing_or_too_much_makes_nobody() {
     fake.process(60, 20, 60).variables(&[("PATH", "/bin")]);
     fake.process(70, 20, 70).environ(&[b'x'; 256 * 1024 + 1]);
     let of = |pid| read(&scene(fake.root(), &worker), &owner(pid, LATER, member(pid)), &CLOCKS);
-    assert!(matches!(of(60).found(), Err(NobodyReason::NoStatement(_))));
-    assert_eq!(of(70).found().unwrap_err(), &NobodyReason::EnvironmentTooLarge);
+    assert!(matches!(of(60).found().unwrap().claim, Err(NobodyReason::NoStatement(_))));
+    assert_eq!(of(70).found().unwrap().claim.as_ref().err(), Some(&NobodyReason::EnvironmentTooLarge));
     assert_eq!((of(70).worker(), of(70).step()), (None, None));
 }
 

@@ -11,13 +11,20 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    config::GithubConfig,
-    environment::{Environment, REQUEST_TOKEN, REQUEST_URL},
+    bindings::Unit,
+    config::{IssuerConfig, KeySource},
+    environment::Environment,
     evidence::JobKey,
     fake_issuer::{Answer as Reply, FakeIssuer},
-    github::RequestHost,
     process::ProcessKey,
+    providers::{self, Sources},
+    request_host::RequestHost,
 };
+
+const REQUEST_URL: &str = "ACTIONS_ID_TOKEN_REQUEST_URL";
+const REQUEST_TOKEN: &str = "ACTIONS_ID_TOKEN_REQUEST_TOKEN";
+/// More than an answer with a token has.
+const TOO_LONG: usize = 20_000;
 
 const KEYS: &str = "/.well-known/jwks";
 const MINT: &str = "/idtoken";
@@ -46,13 +53,16 @@ impl Bench {
             worker_exes: Vec::new(),
             runner_exes: Vec::new(),
             units: Vec::new(),
-            github: GithubConfig {
+            issuers: vec![IssuerConfig {
+                provider: Provider::GitHub,
                 issuer: testing::ISSUER.to_owned(),
-                audience: testing::AUDIENCE.to_owned(),
+                audiences: vec![testing::AUDIENCE.to_owned()],
+                claims: Vec::new(),
                 request_hosts: vec![RequestHost::parse(&format!("localhost:{}", net.port())).unwrap()],
-                jwks_url: net.url(KEYS).to_string(),
+                keys: KeySource::Url(net.url(KEYS).to_string()),
+                token: None,
                 leeway: Duration::from_secs(30),
-            },
+            }],
             tls: net.client_config(),
             proc_deadline: Duration::from_secs(60),
             issuer_deadline,
@@ -89,8 +99,10 @@ impl Bench {
         let environment = Environment::parse(&Secret::new(block.into_bytes())).unwrap();
         let key = |pid| ProcessKey { pid, start_ticks: u64::from(pid) };
         let job = JobKey { worker: key(worker), step: key(step) };
-        let claim = github::claim(&environment, &self.workload.scene.hosts);
-        Evidence::from_claim(facts(step), claim.map(|claim| Found { job, claim: Ok(claim) }))
+        let sources = Sources { step: &environment, processes: &[] };
+        let claim = providers::claim(&self.workload.scene.issuers, &sources);
+        let unit = Unit::Worker(job.worker);
+        Evidence::from_claim(facts(step), Ok(Found { job, unit, pod: None, claim }))
     }
 
     async fn principal_at(&self, evidence: &Evidence, seconds: i64) -> Arc<Principal> {
@@ -153,7 +165,7 @@ async fn a_step_that_can_ask_and_fails_is_nobody_and_not_observed() {
         (Reply::Status(401), IssuerFault::Refused(401)),
         (Reply::Redirect("https://evil.example/".to_owned()), IssuerFault::Refused(302)),
         (Reply::Body("{}".to_owned()), IssuerFault::Malformed),
-        (Reply::Body("x".repeat(TOKEN_ANSWER_BYTES_MAX + 1)), IssuerFault::Malformed),
+        (Reply::Body("x".repeat(TOO_LONG)), IssuerFault::Malformed),
     ];
     for (worker, (reply, fault)) in (100..).step_by(2).zip(faults) {
         bench.net.answer(MINT, reply);
@@ -206,9 +218,13 @@ async fn without_keys_nobody_is_verified() {
     let bench = Bench::new().await;
     bench.net.answer(KEYS, Reply::Status(500));
     assert_eq!(bench.reason(20).await, NobodyReason::NoKeys(IssuerFault::Refused(500)));
-    assert_eq!(bench.workload.keys().await.unwrap_err(), IssuerFault::Refused(500));
+    let check = async || bench.workload.check_issuers().await.remove(0);
+    assert_eq!(check().await.outcome, Err(IssuerFault::Refused(500)));
     bench.net.answer(KEYS, Reply::Body(bench.issuer.jwks()));
-    assert_eq!(bench.workload.keys().await.unwrap().len(), 1);
+    let found = check().await;
+    assert_eq!((found.provider, found.issuer.as_str()), (Provider::GitHub, testing::ISSUER));
+    let health = found.outcome.unwrap();
+    assert!(health.keys == 1 && health.date.is_some(), "{health:?}");
     assert_eq!(bench.principal_at(&bench.step(30, 31), 1).await.assurance(), Assurance::Verified);
 }
 
