@@ -216,11 +216,25 @@ pub fn expectation_of(provider: Provider) -> Expectation {
 /// When those claims are refused.
 #[must_use]
 pub fn verified(changes: &Value) -> Principal {
+    let statement = statement(&Issuer::claims(changes));
+    verified_with(Provider::GitHub, changes, Some(&statement))
+}
+
+/// The same of any provider, without anything that a runner stated: the claims of [`Issuer::claims_of`].
+///
+/// # Panics
+/// When those claims are refused.
+#[must_use]
+pub fn verified_by(provider: Provider, changes: &Value) -> Principal {
+    verified_with(provider, changes, None)
+}
+
+fn verified_with(provider: Provider, changes: &Value, statement: Option<&ObservedJob>) -> Principal {
     let issuer = Issuer::new("test");
-    let claims = Issuer::claims(changes);
-    let token = RawToken::new(issuer.sign(&claims)).expect("a signed token has the shape of one");
+    let token = issuer.sign(&Issuer::claims_of(provider, changes));
+    let token = RawToken::new(token).expect("a signed token has the shape of one");
     let now = Timestamp::from_unix_seconds(ISSUED_AT + 1);
-    verify(&token, &expectation(), Some(&statement(&claims)), &issuer.keys(), now)
+    verify(&token, &expectation_of(provider), statement, &issuer.keys(), now)
         .expect("the claims are in order")
 }
 

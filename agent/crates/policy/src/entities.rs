@@ -237,14 +237,19 @@ fn owner(principal: &Principal) -> Option<&str> {
 }
 
 pub(crate) fn groups(principal: &Principal) -> Vec<String> {
+    let provider = principal.provider().map(identity::Provider::as_str);
+    // On another CI system the same name is somebody else's.
+    let of = provider.filter(|word| *word != "github").map(|word| format!("{word}:")).unwrap_or_default();
     let named = |kind: &str, name: Option<&str>| name.map(|name| format!("{kind}:{name}"));
+    let claimed = principal.job_facts().into_iter().flat_map(|job| &job.groups);
     [
-        named("repository", principal.repository()),
-        named("owner", owner(principal)),
-        named("provider", principal.provider().map(identity::Provider::as_str)),
+        named(&format!("{of}repository"), principal.repository()),
+        named(&format!("{of}owner"), owner(principal)),
+        named("provider", provider),
     ]
     .into_iter()
     .flatten()
+    .chain(claimed.map(|group| format!("{of}group:{group}")))
     .collect()
 }
 

@@ -1,6 +1,8 @@
 //! Statements before the judge.
 
+use identity::{Principal, Provider, testing};
 use model::{Mode, SqlText};
+use serde_json::json;
 use sql::{Class, SessionNames};
 
 use super::{
@@ -320,4 +322,22 @@ fn names_shown_to_people_are_bounded_and_plain() {
     let name = format!("select * from \"{}\u{1b}[31m\"", "x".repeat(500));
     let found = verdict(&policies(""), &verified(), &name);
     assert!(found.chars().count() < 400 && !found.contains('\u{1b}') && found.contains('…'), "{found}");
+}
+
+#[test]
+fn a_group_of_another_ci_system_bears_its_word() {
+    let gitlab = testing::verified_by(Provider::GitLab, &json!({"project_path": "acme/etl"}));
+    let is_in = |principal: &Principal, group: &str| {
+        let rule = format!("permit (principal in Group::\"{group}\", action in Action::\"read\", resource);");
+        verdict(&policies(&format!("@id(\"reads\") {rule}")), principal, "select 1 from t")
+            .starts_with("permit")
+    };
+    for group in
+        ["gitlab:repository:acme/etl", "gitlab:owner:acme", "gitlab:group:acme/data", "provider:gitlab"]
+    {
+        assert!(is_in(&gitlab, group) && !is_in(&verified(), group), "{group}");
+    }
+    for group in ["repository:acme/etl", "owner:acme", "provider:github"] {
+        assert!(!is_in(&gitlab, group) && is_in(&verified(), group), "{group}");
+    }
 }
