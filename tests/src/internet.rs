@@ -28,7 +28,10 @@ use anyhow::{Context, Result, bail};
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::task::JoinSet;
 
-pub use addresses::{Addresses, BRIEF_HOST, CANNED_PORT, ELSEWHERE, EXPIRED_HOST, ONCE_USER, UNTRUSTED_HOST};
+pub use addresses::{
+    Addresses, BRIEF_HOST, CANNED_PORT, CLUSTER_HOST, ELSEWHERE, EXPIRED_HOST, GITLAB_HOST, ONCE_USER,
+    PROVIDER_HOST, UNTRUSTED_HOST,
+};
 pub use snowflake::Validity;
 
 use authority::Authority;

@@ -73,15 +73,16 @@ fn the_record_names_job_identity_process_statement_decision_and_masks() {
     verb(&lab, &["sessions", "show", ""], 2);
 }
 
-/// Asks the control socket as a user who is not root, whatever the file's mode would say.
+/// Asks the control socket as a user who is not root: what only root may, and what everybody may.
 const ASK_AS_NOBODY: &str = r#"
 import os, socket, sys
-os.chmod(sys.argv[1], 0o777)
 os.setgroups([]); os.setgid(65534); os.setuid(65534)
-with socket.socket(socket.AF_UNIX) as control:
-    control.connect(sys.argv[1])
-    control.settimeout(10)
-    print("answer", len(b"".join(iter(lambda: control.recv(65536), b""))))
+for question in sys.argv[2:]:
+    with socket.socket(socket.AF_UNIX) as control:
+        control.connect(sys.argv[1])
+        control.settimeout(30)
+        control.sendall(question.encode() + b"\n")
+        print(b"".join(iter(lambda: control.recv(65536), b"")).decode())
 "#;
 
 #[test]
@@ -89,9 +90,24 @@ fn status_and_record_are_for_root_alone() {
     let lab = Lab::start(Options::default()).unwrap();
     let socket = lab.folder().join("run/control.sock");
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
-    assert_eq!((mode(&socket), mode(&lab.state().join("record"))), (0o600, 0o700));
-    let asked = lab.exec_host(&["python3", "-c", ASK_AS_NOBODY, socket.to_str().unwrap()]).unwrap();
-    assert_eq!(String::from_utf8_lossy(&asked.stdout), "answer 0\n", "{asked:?}");
+    // A job has to reach the socket; who asks there is what the kernel says.
+    assert_eq!((mode(&socket), mode(&lab.state().join("record"))), (0o666, 0o700));
+    let socket = socket.to_str().unwrap();
+    let mut ask = vec!["python3", "-c", ASK_AS_NOBODY, socket];
+    ask.extend([
+        r#"{"verb":"status"}"#,
+        r#"{"verb":"whoami","pid":1}"#,
+        r#"{"verb":"stop"}"#,
+        "",
+        r#"{"verb":"whoami"}"#,
+    ]);
+    let asked = lab.exec_host(&ask).unwrap();
+    let answers = String::from_utf8_lossy(&asked.stdout).into_owned();
+    let answers = answers.lines().collect::<Vec<_>>();
+    let refused = r#"{"refused":"the agent answers this to root only"}"#;
+    let unknown = r#"{"refused":"the question was not understood"}"#;
+    assert_eq!(answers[..4], [refused, refused, unknown, unknown], "{asked:?}");
+    assert!(answers[4].contains(r#""principal":"unidentified""#), "{asked:?}");
     // Root is still answered.
     verb(&lab, &["status"], 0);
 }
@@ -123,7 +139,7 @@ fn status_and_doctor_say_what_is_and_what_is_not_right() {
         "policy",
         "CA",
         "upstream acme.snowflakecomputing.com",
-        "issuer",
+        "issuer github",
     ] {
         let finding = findings.as_array().unwrap().iter().find(|finding| finding["what"] == what);
         assert!(finding.is_some_and(|finding| finding["good"] == true), "{what}: {findings}");

@@ -25,7 +25,7 @@ pub(crate) fn run(place: &Place) -> Result<bool> {
     for (environment, name) in [("py5-client", "connector5"), ("alchemy", "sqlalchemy")] {
         python::second_interpreter(place, environment, name)?;
     }
-    Ok(done | node::client(place)? | rust_clients::build(place)?)
+    Ok(done | node::trees(place)? | rust_clients::build(place)?)
 }
 
 /// Installs what the agent is measured beside. Returns whether anything had to be done.

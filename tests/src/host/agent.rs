@@ -125,8 +125,11 @@ request_hosts = ["actions.githubusercontent.com"]
 [trust]
 runner_env_files = ["{folder}/actions-runner/.env"]
 certifi_roots = [{roots}]
+
+{settings}
 "#,
             mode = options.mode.as_str(),
+            settings = options.settings,
         ))
     }
 

@@ -149,11 +149,15 @@ pub(super) fn request_token(identity: Identity, job: &JobFacts, site: &Site) -> 
     if identity != Identity::Verified {
         return Ok(None);
     }
+    request_token_for(&claims(job), site).map(Some)
+}
+
+/// A token to ask for one with any claims.
+pub(super) fn request_token_for(claims: &Value, site: &Site) -> Result<String> {
     let token = random()?;
     let file = site.internet().join("jobs").join(format!("{token}.json"));
-    std::fs::write(&file, claims(job).to_string())
-        .with_context(|| format!("cannot write {}", file.display()))?;
-    Ok(Some(token))
+    std::fs::write(&file, claims.to_string()).with_context(|| format!("cannot write {}", file.display()))?;
+    Ok(token)
 }
 
 fn random() -> Result<String> {

@@ -144,6 +144,35 @@ impl Lab {
         self.internet_command().args(command).stdin(Stdio::null()).output().context("cannot run lab-exec")
     }
 
+    /// A token with these claims, as the lab's issuers make them: for `iss` one of theirs, and for `aud` the agent. What else
+    /// its provider does to bring it into a job is up to the caller.
+    ///
+    /// # Errors
+    /// The issuer cannot be asked, or makes none.
+    pub fn token(&self, claims: &Value) -> Result<String> {
+        let shown = environment::request_token_for(claims, &self.site)?;
+        let url = "https://pipelines.actions.githubusercontent.com/x/idtoken?audience=snowfence";
+        let answer =
+            self.exec_internet(&["curl", "-sS", "-H", &format!("authorization: bearer {shown}"), url])?;
+        let value: Value = serde_json::from_slice(&answer.stdout)
+            .with_context(|| format!("no token: {}", String::from_utf8_lossy(&answer.stderr)))?;
+        value.get("value").and_then(Value::as_str).map(str::to_owned).context("no token in the answer")
+    }
+
+    /// The agent's program, for what a job runs of it.
+    #[must_use]
+    pub fn program(&self) -> &Path {
+        &self.tools.agent
+    }
+
+    /// A folder of the cache that `cargo xtask setup` makes.
+    ///
+    /// # Errors
+    /// It is not there.
+    pub fn cached(&self, name: &str) -> Result<PathBuf> {
+        super::tools::cached(name)
+    }
+
     /// What [`Lab::exec_host`] runs, for more control; the program and its arguments are to be added as arguments.
     #[must_use]
     pub fn host_command(&self) -> Command {

@@ -88,6 +88,8 @@ pub struct Options {
     pub mode: Mode,
     /// A folder of `*.cedar` files; none: the lab's own policy.
     pub policy: Option<PathBuf>,
+    /// Further tables of the agent's configuration, as TOML.
+    pub settings: String,
     /// A classification file; none: `classification.toml` beside the policy, or else the lab's own.
     pub classification: Option<PathBuf>,
     /// SQL files, run against the server after the lab's own and before anything else.
@@ -115,6 +117,7 @@ impl Default for Options {
             program: None,
             mode: Mode::Enforce,
             policy: None,
+            settings: String::new(),
             classification: None,
             seeds: Vec::new(),
             canned: false,

@@ -108,6 +108,11 @@ fn cache() -> Result<PathBuf> {
     Ok(Path::new(&home).join(".cache/snowfence"))
 }
 
+/// A folder of the cache that not every lab wants.
+pub(super) fn cached(name: &str) -> Result<PathBuf> {
+    existing(cache()?.join(name), "cargo xtask setup")
+}
+
 fn existing(path: PathBuf, fix: &str) -> Result<PathBuf> {
     if !path.exists() {
         bail!("{} is missing; run `{fix}`", path.display());

@@ -23,6 +23,12 @@ pub const ELSEWHERE: [Ipv4Addr; 8] = {
 
 /// The issuer (`iss`) of GitHub Actions' job tokens.
 pub(super) const OIDC_ISSUER: &str = "https://token.actions.githubusercontent.com";
+/// An instance of GitLab.
+pub const GITLAB_HOST: &str = "gitlab.acme.example";
+/// A Kubernetes cluster, as an issuer of tokens.
+pub const CLUSTER_HOST: &str = "cluster.acme.example";
+/// A host without a server of the lab: for a provider that is not the lab's own.
+pub const PROVIDER_HOST: &str = "login.acme.example";
 /// Where a job asks for its token.
 pub(super) const OIDC_PIPELINES_HOST: &str = "pipelines.actions.githubusercontent.com";
 
@@ -40,6 +46,7 @@ const DNS: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 53);
 const SNOWFLAKE: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 10);
 const OCSP: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 30);
 const OIDC: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 20);
+const PROVIDER: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 21);
 const WWW: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 80);
 
 /// Where each server of the internet listens.
@@ -83,7 +90,8 @@ pub(super) fn resolve(name: &str) -> Option<Ipv4Addr> {
     match name {
         BRIEF_HOST | EXPIRED_HOST | UNTRUSTED_HOST => Some(SNOWFLAKE),
         OCSP_CACHE_HOST => Some(OCSP),
-        OIDC_HOST | OIDC_PIPELINES_HOST => Some(OIDC),
+        OIDC_HOST | OIDC_PIPELINES_HOST | GITLAB_HOST | CLUSTER_HOST => Some(OIDC),
+        PROVIDER_HOST => Some(PROVIDER),
         WWW_HOST => Some(WWW),
         name if ACCOUNT_HOSTS.contains(&name) => Some(SNOWFLAKE),
         _ => None,
@@ -96,7 +104,7 @@ pub(super) fn is_snowflake(name: &str) -> bool {
 }
 
 pub(super) fn is_oidc(name: &str) -> bool {
-    name == OIDC_HOST || name == OIDC_PIPELINES_HOST
+    [OIDC_HOST, OIDC_PIPELINES_HOST, GITLAB_HOST, CLUSTER_HOST].contains(&name)
 }
 
 pub(super) fn is_www(name: &str) -> bool {
@@ -116,6 +124,8 @@ mod tests {
             ("ocsp.snowflakecomputing.com", lab.ocsp),
             ("token.actions.githubusercontent.com", lab.oidc),
             ("pipelines.actions.githubusercontent.com", lab.oidc),
+            (GITLAB_HOST, lab.oidc),
+            (CLUSTER_HOST, lab.oidc),
             ("www.example.org", lab.www),
         ] {
             assert_eq!(resolve(name).map(IpAddr::V4), Some(server.ip()), "{name}");
@@ -133,6 +143,7 @@ mod tests {
         assert!(!is_snowflake("snowflakecomputing.com"));
         assert!(!is_snowflake("acme.snowflakecomputing.com.example.org"));
         assert!(is_oidc("token.actions.githubusercontent.com") && !is_oidc("www.example.org"));
+        assert!(!is_oidc(PROVIDER_HOST), "its certificate is its own");
         assert!(is_www("www.example.org") && !is_www("acme.snowflakecomputing.com"));
     }
 }

@@ -1,8 +1,9 @@
-//! GitHub's token service: signing keys, and tokens for jobs that show their request token.
+//! GitHub's token service: signing keys, and tokens for jobs that show their request token. A GitLab and a Kubernetes
+//! cluster publish keys here as well; their tokens are made in the same way, by whoever plays their runner.
 //!
 //! What a job is (repository, ref, workflow, actor ...) is a file `jobs/<request token>.json` in the internet's
-//! folder, written by whoever starts the job: claims as GitHub names them. Issuer, audience, times and token id are
-//! added here. A request token without a file is nobody's.
+//! folder, written by whoever starts the job: claims as GitHub names them. Audience, times and token id are added here, and
+//! the issuer where the claims name none of the others. A request token without a file is nobody's.
 
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -19,7 +20,7 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::addresses::{OIDC_ISSUER, OIDC_PIPELINES_HOST};
+use super::addresses::{CLUSTER_HOST, GITLAB_HOST, OIDC_ISSUER, OIDC_PIPELINES_HOST};
 use super::serve::{self, Caller, Reply, Site};
 use super::snowflake::query_string;
 
@@ -71,8 +72,12 @@ impl Issuer {
 
     fn sign(&self, job: &[u8], audience: &str, now: u64) -> Result<String> {
         let mut claims: Map<String, Value> = serde_json::from_slice(job).context("claims of the job")?;
+        let named = claims.get("iss").and_then(Value::as_str);
+        let of_others = [GITLAB_HOST, CLUSTER_HOST].map(|host| format!("https://{host}"));
+        if !of_others.iter().any(|issuer| named == Some(issuer)) {
+            claims.insert("iss".to_owned(), json!(OIDC_ISSUER));
+        }
         let ours = [
-            ("iss", json!(OIDC_ISSUER)),
             ("aud", json!(audience)),
             ("jti", json!(Uuid::new_v4().to_string())),
             ("iat", json!(now)),
@@ -112,20 +117,31 @@ impl Site for Issuer {
                 return self.token(&request);
             }
         } else {
-            match path {
-                "/.well-known/openid-configuration" => return serve::json(StatusCode::OK, &discovery()),
-                "/.well-known/jwks" => return serve::json(StatusCode::OK, &self.keys),
-                _ => {}
+            let (issuer, keys) = published(&caller.server_name);
+            if path == "/.well-known/openid-configuration" {
+                return serve::json(StatusCode::OK, &discovery(&issuer, keys));
+            }
+            if path == keys {
+                return serve::json(StatusCode::OK, &self.keys);
             }
         }
         serve::json(StatusCode::NOT_FOUND, &json!({ "message": "nothing is here" }))
     }
 }
 
-fn discovery() -> Value {
+/// The name of the issuer on a host, and where it has its keys.
+fn published(host: &str) -> (String, &'static str) {
+    match host {
+        GITLAB_HOST => (format!("https://{host}"), "/oauth/discovery/keys"),
+        CLUSTER_HOST => (format!("https://{host}"), "/openid/v1/jwks"),
+        _ => (OIDC_ISSUER.to_owned(), "/.well-known/jwks"),
+    }
+}
+
+fn discovery(issuer: &str, keys: &str) -> Value {
     json!({
-        "issuer": OIDC_ISSUER,
-        "jwks_uri": format!("{OIDC_ISSUER}/.well-known/jwks"),
+        "issuer": issuer,
+        "jwks_uri": format!("{issuer}{keys}"),
         "subject_types_supported": ["public", "pairwise"],
         "response_types_supported": ["id_token"],
         "id_token_signing_alg_values_supported": ["RS256"],

@@ -1,4 +1,5 @@
-//! Snowflake's driver for Node, in a folder that also has the `node` that jobs find.
+//! What the lab has of npm: Snowflake's driver for Node, in a folder that also has the `node` that jobs find, and an OpenID
+//! provider.
 
 use std::{
     fs,
@@ -17,18 +18,29 @@ const FILES: [&str; 2] = ["package.json", "package-lock.json"];
 /// Inside the folder: the digest of what it was made from, written when it is complete.
 const STAMP: &str = "package-lock.sha256";
 
-/// Makes `node-client` in the cache from `tests/node` with the Node of the environment `py-node`, unless it is there
-/// already. Returns whether it was made.
-pub(crate) fn client(place: &Place) -> Result<bool> {
+/// Each tree with the folder of this repository that pins it.
+const TREES: [(&str, &str); 2] = [("node-client", "tests/node"), ("node-issuer", "tests/issuer")];
+
+/// Makes each tree in the cache with the Node of the environment `py-node`, unless it is there already. Returns whether
+/// one was made.
+pub(crate) fn trees(place: &Place) -> Result<bool> {
+    let mut done = false;
+    for (name, pinned) in TREES {
+        done |= tree(place, name, pinned)?;
+    }
+    Ok(done)
+}
+
+fn tree(place: &Place, name: &str, pinned: &str) -> Result<bool> {
     let node = node(&place.cache.join("py-node"))?;
     let texts = FILES.iter().map(|name| {
-        let file = place.root.join("tests/node").join(name);
+        let file = place.root.join(pinned).join(name);
         fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))
     });
     let texts = texts.collect::<Result<Vec<_>>>()?;
     // Another Node is linked to from here, so it makes another folder.
     let digest = python::digest(&format!("{}\n{}", node.program.display(), texts.concat()));
-    let folder = place.cache.join("node-client");
+    let folder = place.cache.join(name);
     let stamp = folder.join(STAMP);
     if fs::read_to_string(&stamp).is_ok_and(|old| old == digest) {
         return Ok(false);
@@ -78,11 +90,16 @@ mod tests {
 
     #[test]
     fn what_pins_the_tree_names_no_registry() {
-        let lock = crate::place::workspace().join("tests/node/package-lock.json");
-        let text = fs::read_to_string(lock).unwrap();
-        // With an address npm would ask that host, whatever registry the machine is set to.
-        assert!(!text.contains("\"resolved\""));
-        assert!(text.contains("\"node_modules/snowflake-sdk\"") && text.contains("\"integrity\": \"sha512-"));
+        for ((_, pinned), package) in TREES.iter().zip(["snowflake-sdk", "oidc-provider"]) {
+            let lock = crate::place::workspace().join(pinned).join("package-lock.json");
+            let text = fs::read_to_string(lock).unwrap();
+            // With an address npm would ask that host, whatever registry the machine is set to.
+            assert!(!text.contains("\"resolved\""), "{pinned}");
+            assert!(
+                text.contains(&format!("\"node_modules/{package}\""))
+                    && text.contains("\"integrity\": \"sha512-")
+            );
+        }
     }
 
     #[test]
