@@ -22,6 +22,9 @@ pub const APPLICATION: &str = "Snowfence";
 /// What its statements are tagged with (`QUERY_TAG`).
 pub const QUERY_TAG: &str = "snowfence: what tables and views are";
 
+/// How long Snowflake may take for a statement that belongs to no session.
+const API_WAIT_SECONDS: u32 = 10;
+
 /// The keys of `data` that say who logs in, and as what. Everything else is about the driver.
 const COPIED: [&str; 8] = [
     "ACCOUNT_NAME",
@@ -113,6 +116,27 @@ pub fn statement_target(request: Uuid) -> String {
 pub fn statement(text: &str, sequence: u64) -> Vec<u8> {
     let text = serde_json::Value::from(text);
     format!("{{\"sqlText\":{text},\"asyncExec\":false,\"sequenceId\":{sequence}}}").into_bytes()
+}
+
+/// The header in which a request of the SQL API says what its token is.
+pub const API_TOKEN_TYPE: &str = crate::sql_api::TOKEN_TYPE;
+
+/// Where a statement is sent that belongs to no session.
+#[must_use]
+pub fn api_target(request: Uuid) -> String {
+    format!("/api/v2/statements?requestId={request}&nullable=true")
+}
+
+/// The body of such a statement. Without a role it has the user's own.
+#[must_use]
+pub fn api_statement(text: &str, role: Option<&Ident>) -> Vec<u8> {
+    let mut body = serde_json::json!({
+        "statement": text, "timeout": API_WAIT_SECONDS, "parameters": { "QUERY_TAG": QUERY_TAG },
+    });
+    if let (Some(role), Some(body)) = (role, body.as_object_mut()) {
+        body.insert("role".to_owned(), quoted(role).into());
+    }
+    body.to_string().into_bytes()
 }
 
 /// Where new tokens are asked for, with the master token.
@@ -236,6 +260,21 @@ mod tests {
             let exchange = crate::classify(&method, &target.parse().unwrap());
             assert!(format!("{exchange:?}").starts_with(expected), "{target}: {exchange:?}");
         }
+    }
+
+    #[test]
+    fn a_statement_of_no_session_names_its_role() {
+        let read = |role: Option<&Ident>| {
+            let body = api_statement("describe table \"A\"", role);
+            crate::sql_api::Submission::decode(&api_target(Uuid::nil()).parse().unwrap(), &body).unwrap()
+        };
+        let named = read(Some(&Ident::exact("low")));
+        assert_eq!(
+            (named.text.as_str(), named.names.role),
+            ("describe table \"A\"", Some(Ident::exact("low")))
+        );
+        assert_eq!(read(None).names.role, None);
+        assert!(named.is_nullable);
     }
 
     #[test]

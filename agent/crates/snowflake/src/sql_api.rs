@@ -10,6 +10,7 @@ mod request;
 use http::Method;
 use uuid::Uuid;
 
+pub(crate) use authorization::TOKEN_TYPE;
 pub use authorization::{Authorization, Bearer, HeaderError};
 pub use reply::{ApiEnvelope, ApiFailure, ApiReply, ApiRunning, ApiSuccess, Nulls};
 pub use request::{Fetch, Submission, check_cancel};

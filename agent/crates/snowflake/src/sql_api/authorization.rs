@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Names the kind of a credential; left out, Snowflake tells a JWT by itself and takes the rest for OAuth.
-const TOKEN_TYPE: &str = "x-snowflake-authorization-token-type";
+pub(crate) const TOKEN_TYPE: &str = "x-snowflake-authorization-token-type";
 
 /// Names the account, where the host does not. Source: Snowflake documentation, "Authenticating to the server".
 const ACCOUNT: &str = "snowflake-account";
