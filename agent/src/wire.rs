@@ -20,7 +20,7 @@ use tokio::net::{TcpStream, UnixListener};
 use workload::Workload;
 
 use crate::{
-    config::Config, control, guarded::Guarded, probe::Prober, proxies::Proxies, strangers::Strangers,
+    config::Config, control, copies, guarded::Guarded, probe::Prober, proxies::Proxies, strangers::Strangers,
 };
 
 /// How long one address of a host may take to answer.
@@ -68,6 +68,14 @@ pub(crate) async fn build(config: &Config) -> Result<Built> {
 
     let control = control::open(&config.control_socket())?;
     let journal = journal(config)?;
+    // Only who has locked the record writes here.
+    let copies = match copies::open(&config.state) {
+        Ok(copies) => copies,
+        Err(error) => {
+            journal.stop("the list of where tagged data went cannot be used").await?;
+            return Err(error);
+        }
+    };
     let interception = match intercept(config, &guarded, &proxies).await {
         Ok(interception) => interception,
         Err(error) => {
@@ -92,6 +100,7 @@ pub(crate) async fn build(config: &Config) -> Result<Built> {
         addresses: Arc::new(strangers),
         policies,
         journal: journal.clone(),
+        copies,
     });
     Ok(Built {
         interception,

@@ -6,6 +6,7 @@
 
 pub(crate) mod cache;
 pub(crate) mod changes;
+pub(crate) mod copies;
 pub(crate) mod own;
 mod question;
 
@@ -14,13 +15,16 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use model::{Ident, SqlText, TableName};
-use sql::{Access, Facts, SessionNames};
+use http::HeaderMap;
+use model::{AccountName, Ident, SqlText, TableName};
+use policy::Beside;
+use sql::{Access, Facts, SessionNames, TableUse};
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
     catalog::{
         cache::{Cache, Changing, Found, Sight, Stamp, Told},
+        copies::Copies,
         own::{Errand, Own},
     },
     corridor::{Corridor, Peer},
@@ -56,15 +60,29 @@ struct Private {
 #[derive(Debug, Clone)]
 pub(crate) struct Understood {
     pub(crate) facts: Arc<Facts>,
+    /// The tables and views that it reads because views show them.
+    pub(crate) reached: Arc<BTreeSet<TableName>>,
     /// The tables and views that it reads, and of which nobody knows what they show.
     pub(crate) unresolved: Arc<BTreeSet<TableName>>,
+}
+
+impl Understood {
+    /// What it is judged by beside its facts.
+    pub(crate) fn beside(&self, copies: &Copies, account: &AccountName) -> Beside {
+        let (reached, unresolved) = (self.reached.clone(), self.unresolved.clone());
+        let statements = self.facts.statements().unwrap_or_default();
+        let named = statements.iter().flat_map(|statement| &statement.tables).map(|used| &used.table);
+        let (carried, carried_anywhere) =
+            copies.beside(account, named.chain(reached.iter()).chain(unresolved.iter()));
+        Beside { reached, unresolved, carried, carried_anywhere }
+    }
 }
 
 impl From<Arc<Facts>> for Understood {
     /// Nothing was looked up.
     fn from(facts: Arc<Facts>) -> Self {
         let unresolved = Arc::new(unread(&facts));
-        Self { facts, unresolved }
+        Self { facts, reached: Arc::default(), unresolved }
     }
 }
 
@@ -75,6 +93,8 @@ pub(crate) struct Reader<'a> {
     pub(crate) peer: &'a Peer,
     pub(crate) session: &'a Session,
     pub(crate) role: Option<&'a Ident>,
+    /// The headers of a request that brings its own credential, and is no part of a session of Snowflake's.
+    pub(crate) bearer: Option<&'a HeaderMap>,
 }
 
 impl Lookups {
@@ -121,7 +141,8 @@ impl Catalog {
         let Some(sight) = sight(reader, names.fold_quoted) else { return seen.analyze(text, names).into() };
         let is_current = |basis: &Basis| self.is_current(&sight, basis);
         if let Some((facts, basis)) = seen.find(text, &names, is_current) {
-            return Understood { facts, unresolved: basis.unresolved.clone() };
+            let (reached, unresolved) = (basis.reached.clone(), basis.unresolved.clone());
+            return Understood { facts, reached, unresolved };
         }
         let looking = Looking {
             catalog: self,
@@ -131,6 +152,7 @@ impl Catalog {
             known: sql::Catalog::default(),
             basis: Vec::new(),
             asked: BTreeSet::new(),
+            reached: BTreeSet::new(),
             unresolved: BTreeSet::new(),
             is_whole: true,
         };
@@ -145,12 +167,20 @@ impl Catalog {
 
 /// As whom a session sees; none if that is not known, or nothing can be asked.
 fn sight(reader: Reader<'_>, fold_quoted: bool) -> Option<Arc<Sight>> {
-    let Reader { session, role, .. } = reader;
+    let Reader { session, role, bearer, .. } = reader;
     if session.lookups.is_blind() || session.lookups.own.is_over() {
         return None;
     }
+    // A request without a session has the role of its user, where it names none.
+    if role.is_none() && bearer.is_none() {
+        return None;
+    }
     let (account, user) = (session.account.clone(), session.user.clone());
-    Some(Arc::new(Sight { account, user, role: role?.clone(), fold_quoted }))
+    // Which user a credential is of, and whether quoted names fold for him, is not always known: then what is learned is
+    // for this session alone, and may be either way.
+    let session = bearer.map(|_| session.id);
+    let fold_quoted = fold_quoted || bearer.is_some();
+    Some(Arc::new(Sight { account, user, session, role: role.cloned(), fold_quoted }))
 }
 
 /// One text on its way to be understood.
@@ -163,6 +193,8 @@ struct Looking<'a> {
     /// What is known, and how it was said.
     basis: Vec<(TableName, Stamp)>,
     asked: BTreeSet<TableName>,
+    /// What is known.
+    reached: BTreeSet<TableName>,
     /// What nobody knows.
     unresolved: BTreeSet<TableName>,
     /// Whether the same would be learned in the next moment.
@@ -189,12 +221,16 @@ impl Looking<'_> {
         // Views over views over views: what was not looked at is not known, either.
         self.unresolved.extend(facts.wants().difference(&self.asked).cloned());
         self.unresolved.retain(|table| is_read(&facts, table));
-        let (facts, unresolved) = (Arc::new(facts), Arc::new(self.unresolved));
+        // What the text names itself is in its facts.
+        self.reached.retain(|table| !names_itself(&facts, table));
+        let (facts, reached) = (Arc::new(facts), Arc::new(self.reached));
+        let unresolved = Arc::new(self.unresolved);
         if self.is_whole {
-            let (sight, unresolved) = (self.sight.clone(), unresolved.clone());
-            seen.keep(text, names, facts.clone(), Basis { sight, of: self.basis, unresolved });
+            let (reached, unresolved) = (reached.clone(), unresolved.clone());
+            let basis = Basis { sight: self.sight.clone(), of: self.basis, reached, unresolved };
+            seen.keep(text, names, facts.clone(), basis);
         }
-        Understood { facts, unresolved }
+        Understood { facts, reached, unresolved }
     }
 
     async fn look_up(&mut self, table: TableName) {
@@ -212,7 +248,10 @@ impl Looking<'_> {
             Told::Hidden
         };
         match told {
-            Told::Is(found) => self.known.insert_table(table, found),
+            Told::Is(found) => {
+                self.reached.insert(table.clone());
+                self.known.insert_table(table, found);
+            }
             Told::Absent => {}
             Told::Hidden => {
                 self.unresolved.insert(table);
@@ -236,9 +275,10 @@ impl Looking<'_> {
 
     /// Asks, if there is an answer in time.
     async fn ask(&self, table: &TableName) -> Option<Told> {
-        let Reader { corridor, peer, session, .. } = self.reader;
+        let Reader { corridor, peer, session, bearer, .. } = self.reader;
         let Sight { role, fold_quoted, .. } = self.sight.as_ref();
-        let errand = Errand { corridor, peer, session: session.id, role, fold_quoted: *fold_quoted };
+        let (role, fold_quoted) = (role.as_ref(), *fold_quoted);
+        let errand = Errand { corridor, peer, session: session.id, role, fold_quoted, bearer };
         match timeout_at(self.until, session.lookups.own.ask(errand, table)).await {
             Ok(answered) => answered.ok(),
             Err(_) => {
@@ -258,7 +298,14 @@ fn unread(facts: &Facts) -> BTreeSet<TableName> {
 
 /// Whether a text reads a table or view, as far as its own words say; what a view names is always read.
 fn is_read(facts: &Facts, table: &TableName) -> bool {
+    !names_itself(facts, table) || uses(facts, table).any(|used| used.access == Access::Read)
+}
+
+fn names_itself(facts: &Facts, table: &TableName) -> bool {
+    uses(facts, table).next().is_some()
+}
+
+fn uses<'f>(facts: &'f Facts, table: &'f TableName) -> impl Iterator<Item = &'f TableUse> {
     let tables = facts.statements().unwrap_or_default().iter().flat_map(|statement| &statement.tables);
-    let mut uses = tables.filter(|used| used.table == *table).peekable();
-    uses.peek().is_none() || uses.any(|used| used.access == Access::Read)
+    tables.filter(move |used| used.table == *table)
 }

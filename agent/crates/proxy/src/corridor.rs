@@ -21,7 +21,10 @@ use crate::{
     addresses::{Addresses, Whose},
     answer::Answer,
     arrival::Arrival,
-    catalog::Catalog,
+    catalog::{
+        Catalog,
+        copies::{Carrying, Copies},
+    },
     connect_proxy, housekeeping,
     limits::{EXCHANGE_CHARS_MAX, HEAD_WAIT_MAX, REQUEST_BYTES_MAX, STATEMENT_BYTES_MAX},
     login,
@@ -56,6 +59,8 @@ pub struct Parts {
     pub policies: policy::Policies,
     /// The record.
     pub journal: audit::Journal,
+    /// Where tagged data went.
+    pub copies: Arc<Copies>,
 }
 
 /// Everything between a client's connection and Snowflake.
@@ -72,6 +77,8 @@ pub struct Corridor {
     pub(crate) seen: Seen,
     /// What tables and views are.
     pub(crate) catalog: Catalog,
+    /// Where tagged data went.
+    pub(crate) copies: Arc<Copies>,
     pub(crate) sql_api: sql_api::Memory,
     pub(crate) addresses: Arc<dyn Addresses>,
     /// The way for what is not Snowflake's.
@@ -146,6 +153,7 @@ impl Corridor {
             kept: Kept::default(),
             seen: Seen::default(),
             catalog: Catalog::default(),
+            copies: parts.copies,
             sql_api: sql_api::Memory::new(),
             addresses: parts.addresses,
             passage: Passage::new(),
@@ -383,6 +391,21 @@ impl Corridor {
             reason,
         };
         self.journal.append(refused).await
+    }
+
+    /// Keeps where a permitted statement puts tagged data, before it is sent. In observe mode nothing is refused for it.
+    pub(crate) async fn carry(
+        &self,
+        account: &AccountName,
+        permit: &policy::Permit,
+    ) -> Result<Option<Carrying>, Refusal> {
+        match self.copies.carry(account, permit.carries()).await {
+            Err(error) if self.mode == Mode::Observe => {
+                warn!(query = %permit.query_id(), %error, "where tagged data goes was not kept");
+                Ok(None)
+            }
+            kept => Ok(kept?),
+        }
     }
 
     /// The session of a token, if it is this job's.

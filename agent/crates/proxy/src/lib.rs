@@ -37,6 +37,7 @@ mod upstream;
 
 pub use addresses::{Addresses, Answer as AddressAnswer, Undecided, Whose};
 pub use arrival::Arrival;
+pub use catalog::copies::{Copies, Place, Shelf};
 pub use corridor::{Corridor, Parts};
 pub use passthrough::Passed;
 pub use upstream::Dial;

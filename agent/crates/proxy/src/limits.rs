@@ -138,3 +138,6 @@ pub(crate) const OWN_SESSION_RETRY: Duration = Duration::from_secs(60);
 
 /// How long the end of the agent's own session may take, which its client waits for.
 pub(crate) const OWN_SESSION_END_WAIT_MAX: Duration = Duration::from_secs(2);
+
+/// Places where tagged data went, over all accounts. When there are so many, statements that would add one are refused.
+pub(crate) const COPIES_MAX: usize = 20_000;

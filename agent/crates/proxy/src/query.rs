@@ -95,18 +95,20 @@ impl Errand<'_> {
     /// Everything between the request and its answer.
     async fn run(self, ticket: Option<&Ticket>) -> Result<Told, Refusal> {
         let Self { corridor, peer, session, id, .. } = self;
-        let Reading { understood: Understood { facts, .. }, names, turn } = self.read(ticket).await;
-        let intent = |verdict| intent(peer, session, self.request, id, &facts, verdict);
+        let Reading { understood, names, turn } = self.read(ticket).await;
+        let facts = &understood.facts;
+        let intent = |verdict| intent(peer, session, self.request, id, facts, verdict);
         let asked = StatementAsk {
             principal: &peer.principal,
             account: &session.account,
             user: &session.user,
             role: names.role.as_ref().map(Ident::as_str),
-            facts: &facts,
+            facts,
             query_id: id,
             mode: corridor.mode,
         };
-        let permit = match corridor.policies.statement(&asked) {
+        let beside = understood.beside(&corridor.copies, &session.account);
+        let permit = match corridor.policies.statement_beside(&asked, beside) {
             Decision::Permit(permit) => permit,
             Decision::Denial(denial) => return refuse(corridor, Refusal::Denied(denial), id, intent).await,
             Decision::Hold(hold) => {
@@ -116,13 +118,14 @@ impl Errand<'_> {
 
         let verdict =
             record::permitted(corridor.mode, What::Statement, id, permit.rules(), permit.would_refuse());
+        let carrying = corridor.carry(&session.account, &permit).await?;
         let receipt = corridor.journal.open(intent(verdict)).await?;
         let lease = housekeeping::lease(self.token);
-        let renaming = Renaming::of(&facts, session);
-        let changing = corridor.catalog.begin(session, &facts);
+        let renaming = Renaming::of(facts, session);
+        let changing = corridor.catalog.begin(session, facts);
         match corridor.upstream.execute(permit, &receipt, &lease, peer, self.worded).await {
             Ok((reply, clearance)) => {
-                let hold = Hold { renaming, _changing: changing, _turn: turn };
+                let hold = Hold { renaming, _changing: changing, carrying, _turn: turn };
                 Ok(finish(corridor, session, Open { receipt, hold: Some(hold) }, reply, clearance).await)
             }
             Err(refusal) => {
@@ -169,7 +172,7 @@ impl Errand<'_> {
             let scope =
                 sql::SessionNames { database, schema, fold_quoted, number, ..sql::SessionNames::default() };
             let (corridor, peer, role) = (self.corridor, self.peer, names.role.as_ref());
-            let reader = Reader { corridor, peer, session, role };
+            let reader = Reader { corridor, peer, session, role, bearer: None };
             corridor.catalog.read(reader, text, scope).await
         };
         let mut turn = self.wait(session.share()).await;
@@ -240,7 +243,7 @@ async fn finish(
         session.statements.ended(id, clearance);
     }
     if let Some(hold) = open.hold {
-        ended.effect.followed(session, hold.renaming);
+        hold.followed(ended.effect, session).await;
     }
     let answer = record::close(open.receipt, ended.outcome, What::Statement, ended.answer).await;
     Told { answer, again }

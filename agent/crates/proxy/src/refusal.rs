@@ -11,7 +11,7 @@ use model::{HostName, QueryId, RuleId, Timestamp};
 use snowflake::{AuthorizationError, RequestError, Unknown, codec::CodecError, sql_api::HeaderError};
 use uuid::Uuid;
 
-use crate::{answer::Answer, upstream::UpstreamError};
+use crate::{answer::Answer, catalog::copies::CarryError, upstream::UpstreamError};
 
 /// A request that ends here.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +46,8 @@ pub(crate) enum Refusal {
          the session that ran it"
     )]
     UnknownStatement(Uuid),
+    #[error("it would put tagged data where its tags must follow it, and {0}")]
+    Carried(#[from] CarryError),
     #[error("its session belongs to another job")]
     OtherJob,
     /// The login names another account than the host does.
@@ -210,6 +212,7 @@ impl Refusal {
             | Self::Unrecorded(_)
             | Self::Upstream(_)
             | Self::Withheld(_)
+            | Self::Carried(_)
             | Self::Internal => false,
         }
     }

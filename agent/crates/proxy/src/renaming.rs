@@ -43,6 +43,11 @@ impl Renaming {
         Self { before, may_fail_in_part }
     }
 
+    /// Whether something of it may be done although it failed.
+    pub(crate) fn may_fail_in_part(&self) -> bool {
+        self.may_fail_in_part
+    }
+
     pub(crate) fn succeeded(self, session: &Session, reported: SessionNames) {
         if let Some(before) = self.before {
             session.follow(before);

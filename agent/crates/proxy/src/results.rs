@@ -59,7 +59,7 @@ pub(crate) async fn finish(
     }
     if let Some(open) = statement.end() {
         if let Some(hold) = open.hold {
-            ended.effect.followed(session, hold.renaming);
+            hold.followed(ended.effect, session).await;
         }
         return record::close(open.receipt, ended.outcome, What::Statement, ended.answer).await;
     }
@@ -103,7 +103,7 @@ async fn note(session: &Session, statement: &Statement, said: MonitoringReply) -
         MonitoringReply::Known(Some(Progress::Failed { code, message })) => {
             if let Some(open) = statement.end() {
                 if let Some(hold) = open.hold {
-                    hold.renaming.failed(session);
+                    hold.followed(Effect::Failed, session).await;
                 }
                 open.receipt.close(audit::Failed { server_query: None, code, message }).await?;
             }

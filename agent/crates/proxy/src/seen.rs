@@ -37,6 +37,8 @@ pub(crate) struct Basis {
     pub(crate) sight: Arc<Sight>,
     /// Each that was asked about, and the answer.
     pub(crate) of: Vec<(TableName, Stamp)>,
+    /// The tables and views that views among them show.
+    pub(crate) reached: Arc<BTreeSet<TableName>>,
     /// The tables and views of which nobody knew what they show.
     pub(crate) unresolved: Arc<BTreeSet<TableName>>,
 }

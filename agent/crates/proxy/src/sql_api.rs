@@ -22,13 +22,13 @@ use snowflake::{
 
 use crate::{
     answer::Answer,
+    catalog::{Reader, Understood},
     corridor::{Corridor, Peer},
     record,
     refusal::{Refusal, What},
     renaming::may_rename,
     results,
     retries::{Entered, Ticket},
-    seen::Seen,
     session::Turn,
     sql_api::{
         admission::{Admission, Caller, admit},
@@ -67,13 +67,13 @@ async fn submit(corridor: &Corridor, peer: &Peer, inbound: &Inbound, id: QueryId
         Admission::Admitted(caller) => caller,
         Admission::Refused(answer) => return Ok(answer),
     };
-    let Reading { facts, names, _turn } = read(corridor, peer, inbound, &caller, asked).await?;
+    let Reading { understood, names, _turn } = read(corridor, peer, inbound, &caller, asked).await?;
     let ticket = match enter(corridor, peer, &caller, asked, &names).await? {
         Entry::Judge(ticket) => ticket,
         Entry::Answered(answer) => return Ok(answer),
     };
     let errand = Errand { corridor, peer, caller: &caller, posed: &posed, id };
-    let Told { answer, again } = errand.run(&facts, &names).await?;
+    let Told { answer, again } = errand.run(&understood, &names).await?;
     if let (Some(ticket), Again::Same(clearance)) = (ticket, again) {
         ticket.answered(&answer, clearance, &corridor.kept);
     }
@@ -105,9 +105,9 @@ enum Again {
 
 impl Errand<'_> {
     /// Everything between the statement and its answer.
-    async fn run(&self, facts: &Arc<sql::Facts>, names: &SessionNames) -> Result<Told, Refusal> {
+    async fn run(&self, understood: &Understood, names: &SessionNames) -> Result<Told, Refusal> {
         let Self { corridor, peer, caller, posed, id } = *self;
-        let session = &caller.session;
+        let (session, facts) = (&caller.session, &understood.facts);
         let ask = StatementAsk {
             principal: &peer.principal,
             account: &session.account,
@@ -117,7 +117,8 @@ impl Errand<'_> {
             query_id: id,
             mode: corridor.mode,
         };
-        let permit = match corridor.policies.statement(&ask) {
+        let beside = understood.beside(&corridor.copies, &session.account);
+        let permit = match corridor.policies.statement_beside(&ask, beside) {
             Decision::Permit(permit) => permit,
             Decision::Denial(denial) => return self.refuse(Refusal::Denied(denial), facts).await,
             Decision::Hold(hold) => return self.refuse(Refusal::Held(hold.into_denial()), facts).await,
@@ -130,7 +131,9 @@ impl Errand<'_> {
         }
         let would_refuse = permit.would_refuse();
         let verdict = record::permitted(corridor.mode, What::ApiStatement, id, permit.rules(), would_refuse);
+        let carrying = corridor.carry(&session.account, &permit).await?;
         let receipt = corridor.journal.open(self.intent(facts, verdict)).await?;
+        let changing = corridor.catalog.begin(session, facts);
         let posing = corridor.upstream.pose(permit, &receipt, &caller.lease, peer, posed);
         let (reply, clearance) = match posing.await {
             Ok(answered) => answered,
@@ -142,10 +145,14 @@ impl Errand<'_> {
             }
         };
         let clearance = clearance.stand();
-        let kept = Arc::new(Kept::new(receipt, clearance.clone(), posed.submission(), corridor.mode));
+        let open = (receipt, changing);
+        let kept = Arc::new(Kept::new(open, clearance.clone(), posed.submission(), corridor.mode));
         let decoded = kept.decode(&reply).await;
         let settled = caller.settle(corridor, reply.status, &decoded).await;
         let handle = decoded.as_ref().ok().and_then(kept::handle);
+        if let (Ok(ApiReply::Failure(_)), Some(carrying)) = (&decoded, carrying) {
+            carrying.failed().await;
+        }
         let again = match &decoded {
             Ok(ApiReply::Failure(failure)) if !failure.is_final => Again::Anew,
             _ => Again::Same(Some(clearance)),
@@ -224,7 +231,7 @@ async fn enter(
 
 /// A statement that was understood, under names that stay as they are until it is answered.
 struct Reading {
-    facts: Arc<sql::Facts>,
+    understood: Understood,
     names: SessionNames,
     /// Its turn in the session, if it runs in a driver's.
     _turn: Option<Turn>,
@@ -238,43 +245,41 @@ async fn read(
     caller: &Caller,
     asked: &Submission,
 ) -> Result<Reading, Refusal> {
+    let session = &caller.session;
+    let read = async |names: &SessionNames, fold_quoted: bool, bearer| {
+        let reader = Reader { corridor, peer, session, role: names.role.as_ref(), bearer };
+        corridor.catalog.read(reader, &asked.text, scope(names, fold_quoted)).await
+    };
     if caller.is_bearer() {
         let names = asked.names.clone();
-        return Ok(Reading {
-            facts: under_either_setting(&corridor.seen, &asked.text, &names)?,
-            names,
-            _turn: None,
-        });
+        under_either_setting(&asked.text, &names)?;
+        let understood = read(&names, false, Some(&inbound.headers)).await;
+        return Ok(Reading { understood, names, _turn: None });
     }
-    let session = &caller.session;
     let turn = results::wait(corridor, peer, session, &inbound.headers, session.share()).await;
     let names = under(session.names(), &asked.names);
-    let facts = analyze(&corridor.seen, &asked.text, &names, session.fold_quoted);
-    Ok(Reading { facts, names, _turn: Some(turn) })
+    let understood = read(&names, session.fold_quoted, None).await;
+    Ok(Reading { understood, names, _turn: Some(turn) })
 }
 
-fn analyze(seen: &Seen, text: &SqlText, names: &SessionNames, fold_quoted: bool) -> Arc<sql::Facts> {
+fn scope(names: &SessionNames, fold_quoted: bool) -> sql::SessionNames {
     let (database, schema) = (names.database.clone(), names.schema.clone());
-    seen.analyze(text, sql::SessionNames { database, schema, fold_quoted, ..sql::SessionNames::default() })
+    sql::SessionNames { database, schema, fold_quoted, ..sql::SessionNames::default() }
 }
 
 /// Whether quoted names fold is told at login, and here was none: the account or the user may have set it. A statement
 /// is taken only if it names the same objects either way; masks do not mind case.
-fn under_either_setting(
-    seen: &Seen,
-    text: &SqlText,
-    names: &SessionNames,
-) -> Result<Arc<sql::Facts>, Refusal> {
-    let facts = analyze(seen, text, names, false);
+fn under_either_setting(text: &SqlText, names: &SessionNames) -> Result<(), Refusal> {
     if !text.as_str().contains('"') {
-        return Ok(facts);
+        return Ok(());
     }
-    let folded = analyze(seen, text, names, true);
-    let objects = |facts: &sql::Facts| {
-        let named = |s: &sql::Statement| (s.tables.clone(), s.containers.clone(), s.objects.clone());
-        facts.statements().map(|statements| statements.iter().map(named).collect::<Vec<_>>()).ok()
+    let objects = |fold_quoted| {
+        let facts = sql::analyze(text, &scope(names, fold_quoted), &sql::Catalog::default());
+        let statements = facts.statements().ok()?;
+        let of = |s: &sql::Statement| (s.tables.clone(), s.containers.clone(), s.objects.clone());
+        Some(statements.iter().map(of).collect::<Vec<_>>())
     };
-    if objects(&facts) == objects(&folded) { Ok(facts) } else { Err(Refusal::QuotedNames) }
+    if objects(false) == objects(true) { Ok(()) } else { Err(Refusal::QuotedNames) }
 }
 
 /// The names of a session as a body changes them. Another database has another schema.
@@ -317,10 +322,10 @@ mod tests {
     #[test]
     fn a_quoted_name_must_mean_one_object_whatever_the_account_has_set() {
         let names = names(Some("A"), Some("S"));
-        let read = |text: &str| under_either_setting(&Seen::default(), &SqlText::new(text).unwrap(), &names);
+        let read = |text: &str| under_either_setting(&SqlText::new(text).unwrap(), &names);
         for text in ["select city as \"city\" from t", "select \"X\" from \"A\".\"S\".\"T\"", "select 'a\"b'"]
         {
-            assert!(read(text).is_ok_and(|facts| facts.statements().is_ok()), "{text}");
+            assert!(read(text).is_ok(), "{text}");
         }
         for text in ["select x from \"t\"", "select x from a.\"s\".t", "select * from t, \"Customers\""] {
             assert!(matches!(read(text), Err(Refusal::QuotedNames)), "{text}");

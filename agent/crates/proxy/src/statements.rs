@@ -13,10 +13,11 @@ use tracing::warn;
 use uuid::Uuid;
 
 use crate::{
-    catalog::cache::Changing,
+    catalog::{cache::Changing, copies::Carrying},
     limits::{RESULTS_MAX, RUNNING_MAX, UNASKED_WAIT_MAX},
     renaming::Renaming,
-    session::{Turn, lock},
+    reply::Effect,
+    session::{Session, Turn, lock},
 };
 
 /// All that a session remembers of its statements. One statement may have several ids.
@@ -46,7 +47,20 @@ pub(crate) struct Hold {
     pub(crate) renaming: Renaming,
     /// What it may change of tables and views is not known as long as it runs.
     pub(crate) _changing: Option<Changing>,
+    /// Where it puts tagged data.
+    pub(crate) carrying: Option<Carrying>,
     pub(crate) _turn: Turn,
+}
+
+impl Hold {
+    /// The statement is over: the session follows what it did, and so does what is known of where data went.
+    pub(crate) async fn followed(self, effect: Effect, session: &Session) {
+        let failed = matches!(effect, Effect::Failed | Effect::NeverRan) && !self.renaming.may_fail_in_part();
+        effect.followed(session, self.renaming);
+        if let Some(carrying) = self.carrying.filter(|_| failed) {
+            carrying.failed().await;
+        }
+    }
 }
 
 impl Statement {

@@ -11,13 +11,13 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use model::{AccountName, Ident, TableName};
+use model::{AccountName, Ident, SessionId, TableName};
 use sql::Table;
 use tokio::{sync::watch, time::Instant};
 
 use super::changes::{Change, InAccount};
 use crate::{
-    limits::{CATALOG_AGE_MAX, CATALOG_BYTES_MAX, CATALOG_ENTRY_BYTES_MAX},
+    limits::{CATALOG_AGE_MAX, CATALOG_BYTES_MAX, CATALOG_ENTRY_BYTES_MAX, UNASKED_WAIT_MAX},
     session::lock,
 };
 
@@ -26,7 +26,10 @@ use crate::{
 pub(crate) struct Sight {
     pub(crate) account: AccountName,
     pub(crate) user: String,
-    pub(crate) role: Ident,
+    /// None: the user's own.
+    pub(crate) role: Option<Ident>,
+    /// Where it is not known who the user is.
+    pub(crate) session: Option<SessionId>,
     /// Whether quoted names fold, in which case a view's text may say something else.
     pub(crate) fold_quoted: bool,
 }
@@ -63,7 +66,15 @@ struct Inner {
     bytes: usize,
     last: u64,
     asking: HashMap<Key, Asking>,
-    under_way: Vec<(u64, InAccount)>,
+    under_way: Vec<UnderWay>,
+}
+
+/// A change that somebody is at. One of which nobody hears for long is taken to be over.
+#[derive(Debug)]
+struct UnderWay {
+    id: u64,
+    change: InAccount,
+    since: Instant,
 }
 
 #[derive(Debug)]
@@ -113,7 +124,7 @@ impl Cache {
     /// What is known of a table or view now.
     pub(crate) fn find(&self, sight: &Arc<Sight>, table: &TableName) -> Found<'_> {
         let mut inner = lock(&self.0);
-        if inner.under_way.iter().any(|(_, change)| change.concerns(sight, table)) {
+        if inner.is_changing(sight, table) {
             return Found::Changing;
         }
         let key = Key { sight: sight.clone(), table: table.clone() };
@@ -135,8 +146,7 @@ impl Cache {
         let inner = lock(&self.0);
         let key = Key { sight: sight.clone(), table: table.clone() };
         let is_it = |answer: &Answer| answer.stamp == stamp && answer.at.elapsed() < CATALOG_AGE_MAX;
-        inner.answers.get(&key).is_some_and(is_it)
-            && !inner.under_way.iter().any(|(_, change)| change.concerns(sight, table))
+        inner.answers.get(&key).is_some_and(is_it) && !inner.is_changing(sight, table)
     }
 
     /// Notes that a statement is about to change something, until the guard is dropped.
@@ -146,7 +156,7 @@ impl Cache {
         inner.forget(&change);
         inner.last += 1;
         let id = inner.last;
-        inner.under_way.push((id, change));
+        inner.under_way.push(UnderWay { id, change, since: Instant::now() });
         Changing { cache: self.clone(), id }
     }
 }
@@ -154,8 +164,8 @@ impl Cache {
 impl Drop for Changing {
     fn drop(&mut self) {
         let mut inner = lock(&self.cache.0);
-        if let Some(at) = inner.under_way.iter().position(|(id, _)| *id == self.id) {
-            let (_, change) = inner.under_way.swap_remove(at);
+        if let Some(at) = inner.under_way.iter().position(|under_way| under_way.id == self.id) {
+            let UnderWay { change, .. } = inner.under_way.swap_remove(at);
             inner.forget(&change);
         }
     }
@@ -168,6 +178,11 @@ impl InAccount {
 }
 
 impl Inner {
+    fn is_changing(&self, sight: &Sight, table: &TableName) -> bool {
+        let is_live = |under_way: &&UnderWay| under_way.since.elapsed() < UNASKED_WAIT_MAX;
+        self.under_way.iter().filter(is_live).any(|under_way| under_way.change.concerns(sight, table))
+    }
+
     fn forget(&mut self, change: &InAccount) {
         let concerned = |key: &Key| change.concerns(&key.sight, &key.table);
         let mut gone = 0;
@@ -256,7 +271,7 @@ mod tests {
 
     fn sight(role: &str) -> Arc<Sight> {
         let (account, user) = (AccountName::new("acme"), "U".to_owned());
-        Arc::new(Sight { account, user, role: Ident::exact(role), fold_quoted: false })
+        Arc::new(Sight { account, user, role: Some(Ident::exact(role)), session: None, fold_quoted: false })
     }
 
     fn name(text: &str) -> TableName {

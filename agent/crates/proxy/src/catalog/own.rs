@@ -13,7 +13,10 @@ use broker::Lease;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Uri, header};
 use model::{Ident, ResultSet, Secret, SessionId, TableName};
-use snowflake::{LoginReply, LoginRequest, LoginSuccess, QueryReply, RenewReply, own};
+use snowflake::{
+    LoginReply, LoginRequest, LoginSuccess, QueryReply, RenewReply, own,
+    sql_api::{ApiReply, Nulls},
+};
 use tokio::{
     sync::Mutex,
     time::{Instant, timeout},
@@ -68,8 +71,10 @@ pub(super) struct Errand<'a> {
     pub(super) corridor: &'a Corridor,
     pub(super) peer: &'a Peer,
     pub(super) session: SessionId,
-    pub(super) role: &'a Ident,
+    pub(super) role: Option<&'a Ident>,
     pub(super) fold_quoted: bool,
+    /// The headers of a request of the SQL API, which bring its credential: what is looked up for it needs no session.
+    pub(super) bearer: Option<&'a HeaderMap>,
 }
 
 /// Nothing was learned.
@@ -106,6 +111,11 @@ impl Own {
         Self { login: None, credential, state, is_over }
     }
 
+    /// For requests that bring their own credential each.
+    pub(crate) fn by_request() -> Self {
+        Self::none("each request")
+    }
+
     /// Whether nothing can be asked any more.
     pub(super) fn is_over(&self) -> bool {
         self.is_over.load(Ordering::Relaxed)
@@ -118,7 +128,11 @@ impl Own {
             return Ok(Told::Hidden);
         };
         let mut state = self.state.lock().await;
-        self.enter(&mut state, errand).await?;
+        if errand.bearer.is_none() {
+            self.enter(&mut state, errand).await?;
+        } else if matches!(*state, State::Gone { until: Some(until) } if until > Instant::now()) {
+            return Err(Unanswered);
+        }
         let columns = match self.say(&mut state, errand, &columns).await? {
             Said::Rows(Some(rows)) => question::columns(&rows),
             Said::Failed { code } if code == CODE_ABSENT => return Ok(Told::Absent),
@@ -174,17 +188,18 @@ impl Own {
             State::Gone { .. } => return Err(Unanswered),
         }
         let State::Open(live) = state else { return Err(Unanswered) };
-        if live.role.as_ref() == Some(errand.role) {
+        let Some(role) = errand.role else { return Err(Unanswered) };
+        if live.role.as_ref() == Some(role) {
             return Ok(());
         }
         // What it is in until that is said, nobody knows.
         live.role = None;
-        match self.say(state, errand, &question::into_role(errand.role)).await? {
+        match self.say(state, errand, &question::into_role(role)).await? {
             Said::Rows(_) => {}
             Said::Failed { .. } => return Err(Unanswered),
         }
         let State::Open(live) = state else { return Err(Unanswered) };
-        live.role = Some(errand.role.clone());
+        live.role = Some(role.clone());
         Ok(())
     }
 
@@ -226,7 +241,7 @@ impl Own {
         if errand.corridor.journal.append(asked).await.is_err() {
             return Err(NoSession::Now("it could not be recorded".to_owned()));
         }
-        let target = own::login_target(Some(errand.role), Uuid::new_v4());
+        let target = own::login_target(errand.role, Uuid::new_v4());
         let body = Bytes::from_owner(Wiped(Secret::new(login.expose().clone())));
         let unsendable = || NoSession::Ever("its login cannot be sent".to_owned());
         let inbound = message(&target, body).ok_or_else(unsendable)?;
@@ -248,6 +263,9 @@ impl Own {
 
     /// Runs one statement in the session. A token that has expired is renewed, once.
     async fn say(&self, state: &mut State, errand: Errand<'_>, text: &str) -> Result<Said, Unanswered> {
+        if let Some(headers) = errand.bearer {
+            return by_api(errand, headers, text).await;
+        }
         let is_renewed = match once(state, errand, text).await? {
             Some(said) => return Ok(said),
             None => renew(state, errand).await,
@@ -275,6 +293,26 @@ async fn once(state: &mut State, errand: Errand<'_>, text: &str) -> Result<Optio
         Ok(QueryReply::Failure(failure)) if failure.is_about_session() => Ok(None),
         Ok(QueryReply::Failure(failure)) => Ok(Some(Said::Failed { code: failure.code })),
         Ok(QueryReply::Success(_) | QueryReply::Running(_)) | Err(_) => Err(Unanswered),
+    }
+}
+
+/// Runs one statement by the SQL API, with the credential of a request that came by it.
+async fn by_api(errand: Errand<'_>, headers: &HeaderMap, text: &str) -> Result<Said, Unanswered> {
+    let body = own::api_statement(text, errand.role);
+    let mut inbound = message(&own::api_target(Uuid::new_v4()), body.into()).ok_or(Unanswered)?;
+    let authorization = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let lease = Lease::own(authorization.map(|value| Secret::new(value.to_owned())));
+    if let Some(kind) = headers.get(own::API_TOKEN_TYPE) {
+        inbound.headers.insert(header::HeaderName::from_static(own::API_TOKEN_TYPE), kind.clone());
+    }
+    let reply = errand.corridor.upstream.keep(&lease, errand.peer, &inbound).await.map_err(|_| Unanswered)?;
+    let body = reply.plain().map_err(|_| Unanswered)?;
+    match ApiReply::decode(reply.status, body, Nulls::Json, None) {
+        Ok(ApiReply::Success(success)) if success.partitions.len() <= 1 => {
+            Ok(Said::Rows(Some(success.result)))
+        }
+        Ok(ApiReply::Failure(failure)) if failure.is_final => Ok(Said::Failed { code: failure.code }),
+        Ok(ApiReply::Success(_) | ApiReply::Running(_) | ApiReply::Failure(_)) | Err(_) => Err(Unanswered),
     }
 }
 

@@ -20,6 +20,7 @@ use uuid::Uuid;
 
 use crate::{
     answer::Answer,
+    catalog::own::Own,
     corridor::{Corridor, Peer},
     housekeeping,
     limits::CLIENT_CHARS_MAX,
@@ -115,7 +116,8 @@ async fn log_in(
     let user = bearer.user.clone().unwrap_or_default();
     // It has no names but those that each request brings.
     let names = SessionNames::default();
-    let session = Arc::new(Session::new(session, account.clone(), user, peer.job(), names, false, None));
+    let session = Session::new(session, account.clone(), user, peer.job(), names, false, None);
+    let session = Arc::new(session.looking_up(Own::by_request()));
     let login = Mutex::new(Some(receipt));
     let admitted = Arc::new(Admitted { session: session.clone(), _permit: permit, login });
     corridor.sql_api.admit(credential, admitted.clone());

@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use crate::{
     answer::Answer,
+    catalog::cache::Changing,
     record,
     refusal::{Refusal, What, Withheld},
     upstream::Reply,
@@ -28,8 +29,8 @@ pub(super) struct Kept {
 }
 
 enum State {
-    /// Snowflake has not said what came of it.
-    Running(Receipt),
+    /// Snowflake has not said what came of it, nor what tables and views are that it may change.
+    Running(Receipt, Option<Changing>),
     /// It has, and that is written down. Its rows may be asked for again.
     Done(Shape),
     /// It failed or was ended, or its outcome could not be written down: whatever is asked for, there are no rows.
@@ -69,7 +70,7 @@ pub(super) fn handle(reply: &ApiReply) -> Option<Uuid> {
 
 impl Kept {
     pub(super) fn new(
-        receipt: Receipt,
+        (receipt, changing): (Receipt, Option<Changing>),
         clearance: StandingClearance,
         asked: &Submission,
         mode: Mode,
@@ -80,7 +81,7 @@ impl Kept {
             session: receipt.session_id(),
             nulls: if asked.is_nullable { Nulls::Json } else { Nulls::Text },
             names: asked.names.clone(),
-            state: Mutex::new(State::Running(receipt)),
+            state: Mutex::new(State::Running(receipt, changing)),
         }
     }
 
@@ -96,7 +97,7 @@ impl Kept {
 
     /// Whether nobody here knows yet what columns it has.
     pub(super) async fn is_running(&self) -> bool {
-        matches!(*self.state.lock().await, State::Running(_))
+        matches!(*self.state.lock().await, State::Running(..))
     }
 
     /// Reads a reply about it.
@@ -105,7 +106,7 @@ impl Kept {
         let state = self.state.lock().await;
         let columns = match &*state {
             State::Done(shape) => Some(shape.columns.as_slice()),
-            State::Running(_) | State::Over => None,
+            State::Running(..) | State::Over => None,
         };
         Ok(ApiReply::decode(reply.status, body, self.nulls, columns)?)
     }
@@ -132,7 +133,7 @@ impl Kept {
             let mut state = self.state.lock().await;
             let server_query = decoded.as_ref().ok().and_then(handle);
             let passed = decoded.and_then(|decoded| self.pass(decoded, &state, partition));
-            if matches!(&*state, State::Running(_)) {
+            if matches!(&*state, State::Running(..)) {
                 return Ok(self.record(&mut state, passed, server_query, reply, false).await);
             }
             match passed {
@@ -165,7 +166,7 @@ impl Kept {
         let cleared = self.clearance.once().clear(success.result)?;
         let promised = match state {
             State::Done(shape) => shape.partitions.get(partition).copied(),
-            State::Running(_) | State::Over => success.partitions.first().copied().or(success.total),
+            State::Running(..) | State::Over => success.partitions.first().copied().or(success.total),
         };
         if promised.is_some_and(|promised| promised != cleared.rows()) {
             return Err(Withheld::Short);
@@ -206,7 +207,7 @@ impl Kept {
         };
         // Until it is written down there are no rows.
         match std::mem::replace(state, State::Over) {
-            State::Running(receipt) => match receipt.close(outcome).await {
+            State::Running(receipt, _changing) => match receipt.close(outcome).await {
                 Ok(_) => {
                     *state = shape.map_or(State::Over, State::Done);
                     answer
@@ -235,11 +236,11 @@ impl Kept {
 
     async fn end(&self, outcome: impl Into<audit::Outcome>) -> Result<(), audit::Error> {
         let mut state = self.state.lock().await;
-        if !matches!(*state, State::Running(_)) {
+        if !matches!(*state, State::Running(..)) {
             return Ok(());
         }
         match std::mem::replace(&mut *state, State::Over) {
-            State::Running(receipt) => receipt.close(outcome).await.map(drop),
+            State::Running(receipt, _changing) => receipt.close(outcome).await.map(drop),
             State::Done(_) | State::Over => Ok(()),
         }
     }

@@ -28,7 +28,7 @@ async fn open(record: &Record, session: &Session, query: u128) -> Open {
         &sql::Catalog::default(),
     );
     let (renaming, turn) = (Renaming::of(&facts, session), session.share().await);
-    let hold = Hold { renaming, _changing: None, _turn: turn };
+    let hold = Hold { renaming, _changing: None, carrying: None, _turn: turn };
     Open { receipt: record.receipt(query).await, hold: Some(hold) }
 }
 

@@ -12,7 +12,7 @@ const ID: &str = "01bd42cc-a95c-4499-9444-1481d21ca810";
 fn kept(receipt: Receipt, mode: Mode, query: &str) -> Kept {
     let uri = format!("/api/v2/statements{query}").parse().unwrap();
     let asked = Submission::decode(&uri, br#"{"statement":"select ssn, city from t"}"#).unwrap();
-    Kept::new(receipt, clearance_in("select ssn, city from t", mode), &asked, mode)
+    Kept::new((receipt, None), clearance_in("select ssn, city from t", mode), &asked, mode)
 }
 
 fn reply(status: u16, body: &str) -> Reply {
