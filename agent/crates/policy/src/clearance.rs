@@ -98,9 +98,31 @@ impl StandingClearance {
         self.plan.masks(columns).iter().any(Option::is_some)
     }
 
+    /// Says that nothing is owed for rows of these columns, if that is so: they may be passed on as they come.
+    #[must_use]
+    pub fn untouched(&self, columns: &[ColumnMeta]) -> Option<Untouched> {
+        (!self.owes_masks(columns)).then_some(Untouched { query_id: self.query_id })
+    }
+
     /// The clearance for one reading.
     pub fn once(&self) -> Clearance {
         Clearance { query_id: self.query_id, plan: Arc::clone(&self.plan), mode: self.mode }
+    }
+}
+
+/// No mask is owed for the rows of a result, whose columns were looked at before its rows were there. Made by
+/// [`StandingClearance::untouched`] alone.
+#[must_use]
+#[derive(Debug)]
+pub struct Untouched {
+    query_id: QueryId,
+}
+
+impl Untouched {
+    /// The statement whose rows these are.
+    #[must_use]
+    pub fn query_id(&self) -> QueryId {
+        self.query_id
     }
 }
 

@@ -29,6 +29,12 @@
 //! let forged = policy::StandingClearance { query_id: todo!(), plan: todo!(), mode: todo!() };
 //! ```
 //!
+//! So does the word that rows may pass as they come:
+//!
+//! ```compile_fail,E0451
+//! let forged = policy::Untouched { query_id: todo!() };
+//! ```
+//!
 //! [`Cleared`] rows come out of a clearance:
 //!
 //! ```compile_fail,E0451
@@ -57,7 +63,7 @@ mod who;
 pub use ask::{EndpointAsk, LoginAsk, StatementAsk};
 pub use beside::{Beside, Carried};
 pub use classification::Classification;
-pub use clearance::{ClearError, Clearance, Cleared, MaskedColumn, StandingClearance};
+pub use clearance::{ClearError, Clearance, Cleared, MaskedColumn, StandingClearance, Untouched};
 pub use compile::{Policies, PolicyFile};
 pub use decision::{Decision, Denial, EndpointPermit, Hold, LoginPermit, Permit};
 pub use problem::{Place, PolicyError, Problem};

@@ -2,16 +2,15 @@
 
 use std::{convert::Infallible, pin::pin, sync::Arc, time::SystemTime};
 
-use bytes::Bytes;
 use http::{Request, Response};
-use http_body_util::{BodyExt, Collected, Full, Limited};
+use http_body_util::{BodyExt, Collected, Limited};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use identity::Principal;
 use model::{
     AccountName, ConnectionId, HostName, Mode, OriginalDst, ProcessFacts, QueryId, Secret, Timestamp,
 };
-use snowflake::{Exchange, sql_api::Call};
+use snowflake::{Exchange as Asked, sql_api::Call};
 use tokio::{net::TcpStream, sync::watch};
 use tokio_rustls::server::TlsStream;
 use tracing::{debug, warn};
@@ -19,14 +18,18 @@ use uuid::Uuid;
 
 use crate::{
     addresses::{Addresses, Whose},
-    answer::Answer,
+    answer::{Answer, Outbox, Outgoing},
     arrival::Arrival,
     catalog::{
         Catalog,
         copies::{Carrying, Copies},
     },
-    connect_proxy, housekeeping,
-    limits::{EXCHANGE_CHARS_MAX, HEAD_WAIT_MAX, REQUEST_BYTES_MAX, STATEMENT_BYTES_MAX},
+    connect_proxy,
+    exchange::Exchange,
+    housekeeping,
+    limits::{
+        CLIENT_BUFFER_BYTES_MAX, EXCHANGE_CHARS_MAX, HEAD_WAIT_MAX, REQUEST_BYTES_MAX, STATEMENT_BYTES_MAX,
+    },
     login,
     passthrough::{self, Passage, Passed},
     plain, query, record,
@@ -204,13 +207,16 @@ impl Corridor {
         if let Err(error) = arrival.send_at_once() {
             debug!(%connection, %error, "small answers may be held back");
         }
-        // The process may be gone in a moment; what is needed of it is read before the client gets an answer.
-        let evidence = self.workload.identify(arrival.owner()).await;
-        let now = Timestamp::from(SystemTime::now());
-        let (principal, terminated) = tokio::join!(
-            self.workload.principal(&evidence, now),
-            self.terminator.accept(arrival.into_stream())
-        );
+        // The process may be gone in a moment; what is needed of it is read while the client shakes hands, and before it
+        // gets an answer.
+        let owner = arrival.owner().clone();
+        let identified = async {
+            let evidence = self.workload.identify(&owner).await;
+            let principal = self.workload.principal(&evidence, Timestamp::from(SystemTime::now())).await;
+            (evidence, principal)
+        };
+        let ((evidence, principal), terminated) =
+            tokio::join!(identified, self.terminator.accept(arrival.into_stream()));
         let (process, worker) = (evidence.process().clone(), evidence.worker());
         match terminated {
             Ok(terminated) => {
@@ -270,21 +276,23 @@ impl Corridor {
     async fn converse(self: Arc<Self>, stream: TlsStream<TcpStream>, peer: Arc<Peer>) {
         let connection = peer.connection;
         let mut stopping = self.stopping.subscribe();
-        let service = service_fn(move |request| {
+        let service = service_fn(move |request: Request<Incoming>| {
             let (corridor, peer) = (self.clone(), peer.clone());
-            async move {
-                // In a task of its own: a client that goes away must not stop an exchange between its intent and
-                // its outcome.
-                let exchange = tokio::spawn(async move { corridor.exchange(&peer, request).await });
-                let answer = exchange.await.unwrap_or_else(|_| {
-                    Refusal::Internal.answer(What::Request, QueryId::new(Uuid::new_v4()))
-                });
-                Ok::<Response<Full<Bytes>>, Infallible>(answer.into())
+            let (mut outbox, inbox) = Outbox::new(request.version());
+            let work = async move {
+                let answer = corridor.exchange(&peer, request, &mut outbox).await;
+                answer.give(&mut outbox).await;
+            };
+            let exchange = Exchange::new(work, inbox);
+            async {
+                let failed = || Refusal::Internal.answer(What::Request, QueryId::new(Uuid::new_v4())).into();
+                Ok::<Response<Outgoing>, Infallible>(exchange.await.unwrap_or_else(failed))
             }
         });
         let serving = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD_WAIT_MAX)
+            .max_buf_size(CLIENT_BUFFER_BYTES_MAX)
             .serve_connection(TokioIo::new(stream), service);
         let mut serving = pin!(serving);
         let served = tokio::select! {
@@ -300,17 +308,17 @@ impl Corridor {
     }
 
     /// One request, one answer.
-    async fn exchange(&self, peer: &Peer, request: Request<Incoming>) -> Answer {
+    async fn exchange(&self, peer: &Peer, request: Request<Incoming>, outbox: &mut Outbox) -> Answer {
         let (head, body) = request.into_parts();
         let id = QueryId::new(Uuid::new_v4());
         let exchange = snowflake::classify(&head.method, &head.uri);
         let small = ("REQUEST_BYTES_MAX", REQUEST_BYTES_MAX);
         let large = ("STATEMENT_BYTES_MAX", STATEMENT_BYTES_MAX);
         let (what, (limit, bytes_max)) = match exchange {
-            Exchange::Login { .. } => (What::Login, small),
-            Exchange::Query { .. } => (What::Statement, large),
-            Exchange::SqlApi(Call::Submit) => (What::ApiStatement, large),
-            Exchange::SqlApi(_) => (What::ApiRequest, small),
+            Asked::Login { .. } => (What::Login, small),
+            Asked::Query { .. } => (What::Statement, large),
+            Asked::SqlApi(Call::Submit) => (What::ApiStatement, large),
+            Asked::SqlApi(_) => (What::ApiRequest, small),
             _ => (What::Request, small),
         };
         let body = Limited::new(body, bytes_max).collect().await;
@@ -324,20 +332,18 @@ impl Corridor {
                 .await;
         }
         let answered = match exchange {
-            Exchange::Login { .. } => login::login(self, peer, &inbound, id).await,
-            Exchange::Query { request_id } => query::query(self, peer, &inbound, request_id, id).await,
-            Exchange::Telemetry => housekeeping::telemetry(&inbound),
-            Exchange::OcspCache => Ok(Answer::not_found()),
-            Exchange::Heartbeat => housekeeping::forward(self, peer, &inbound, id).await,
-            Exchange::Abort { .. } => housekeeping::abort(self, peer, &inbound, id).await,
-            Exchange::Renew => housekeeping::renew(self, peer, &inbound, id).await,
-            Exchange::Close => housekeeping::close(self, peer, &inbound, id).await,
-            Exchange::Result { query_id } => results::result(self, peer, &inbound, query_id).await,
-            Exchange::Monitoring { query_id } => {
-                results::monitoring(self, peer, &inbound, query_id, id).await
-            }
-            Exchange::SqlApi(call) => sql_api::answer(self, peer, &inbound, call, id).await,
-            Exchange::Unknown(unknown) => Err(Refusal::UnknownExchange(unknown)),
+            Asked::Login { .. } => login::login(self, peer, &inbound, id).await,
+            Asked::Query { request_id } => query::query(self, peer, &inbound, request_id, id, outbox).await,
+            Asked::Telemetry => housekeeping::telemetry(&inbound),
+            Asked::OcspCache => Ok(Answer::not_found()),
+            Asked::Heartbeat => housekeeping::forward(self, peer, &inbound, id).await,
+            Asked::Abort { .. } => housekeeping::abort(self, peer, &inbound, id).await,
+            Asked::Renew => housekeeping::renew(self, peer, &inbound, id).await,
+            Asked::Close => housekeeping::close(self, peer, &inbound, id).await,
+            Asked::Result { query_id } => results::result(self, peer, &inbound, query_id, outbox).await,
+            Asked::Monitoring { query_id } => results::monitoring(self, peer, &inbound, query_id, id).await,
+            Asked::SqlApi(call) => sql_api::answer(self, peer, &inbound, call, id).await,
+            Asked::Unknown(unknown) => Err(Refusal::UnknownExchange(unknown)),
         };
         match answered {
             Ok(answer) => answer,

@@ -75,6 +75,22 @@ pub(crate) const UPSTREAM_IDLE_MAX: usize = 32;
 /// See [`UPSTREAM_IDLE_MAX`].
 pub(crate) const UPSTREAM_IDLE_WAIT_MAX: Duration = Duration::from_secs(30);
 
+/// What is read from Snowflake at one time, which is also how long the head of a reply may be. Heads have a kilobyte, TLS
+/// records 16 of them.
+pub(crate) const UPSTREAM_READ_BYTES: usize = 32 << 10;
+
+/// A reply longer than this, as sent, is passed on as it comes, if no mask is owed for it. It is not kept for retries.
+pub(crate) const LONG_REPLY_BYTES_MIN: usize = KEPT_ANSWER_BYTES_MAX;
+
+/// Pieces of such a reply, of at most [`UPSTREAM_READ_BYTES`] each, that wait for the client to take them.
+pub(crate) const PASSING_PIECES_MAX: usize = 8;
+
+/// How long a client may take none of them.
+pub(crate) const PASSING_WAIT_MAX: Duration = Duration::from_secs(600);
+
+/// What waits to be written to one client.
+pub(crate) const CLIENT_BUFFER_BYTES_MAX: usize = 128 << 10;
+
 /// A request head on port 80.
 pub(crate) const PLAIN_WAIT_MAX: Duration = Duration::from_secs(5);
 

@@ -5,20 +5,20 @@
 
 use std::convert::Infallible;
 
-use bytes::Bytes;
 use http::Response;
-use http_body_util::Full;
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 use tracing::debug;
 
-use crate::{answer::Answer, limits::PLAIN_WAIT_MAX};
+use crate::{
+    answer::{Answer, Outgoing},
+    limits::PLAIN_WAIT_MAX,
+};
 
 /// Answers 404 to whatever is asked, once.
 pub(crate) async fn serve(stream: TcpStream) {
-    let service =
-        service_fn(|_| async { Ok::<Response<Full<Bytes>>, Infallible>(Answer::not_found().into()) });
+    let service = service_fn(|_| async { Ok::<Response<Outgoing>, Infallible>(Answer::not_found().into()) });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(PLAIN_WAIT_MAX)

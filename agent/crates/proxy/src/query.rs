@@ -4,22 +4,22 @@
 use std::sync::Arc;
 
 use model::{Ident, QueryId, RequestId, Secret};
-use policy::{Clearance, Decision, StandingClearance, StatementAsk};
+use policy::{Decision, StandingClearance, StatementAsk};
 use snowflake::{SessionNames, session_token};
 
 use crate::{
-    answer::Answer,
+    answer::{Answer, Outbox},
     catalog::{Reader, Understood},
     corridor::{Corridor, Peer},
-    housekeeping, record,
+    housekeeping, passing, record,
     refusal::{Refusal, What},
     renaming::{Renaming, may_rename},
-    reply::{self, Effect, Read},
+    reply::{Effect, Read},
     results,
     retries::{Entered, Repeated, Ticket},
     session::{Session, Turn},
     statements::{Hold, Open},
-    upstream::{Inbound, Reply, Worded},
+    upstream::{Inbound, Worded},
 };
 
 /// A statement that is to be answered: who asks, in which session, and what.
@@ -58,6 +58,7 @@ pub(crate) async fn query(
     inbound: &Inbound,
     request: Option<RequestId>,
     id: QueryId,
+    outbox: &mut Outbox,
 ) -> Result<Answer, Refusal> {
     let token = session_token(&inbound.headers)?.ok_or(Refusal::UnknownSession)?;
     let session = &corridor.session(peer, &token)?;
@@ -69,7 +70,7 @@ pub(crate) async fn query(
         return Err(Refusal::DescribedEarlier);
     }
     let errand = Errand { corridor, peer, session, token, inbound, worded, request, id };
-    let Some(request) = request else { return Ok(errand.run(None).await?.answer) };
+    let Some(request) = request else { return Ok(errand.run(None, outbox).await?.answer) };
     let entered = session.retries.enter(request, errand.worded.request().retry_content()).await;
     let ticket = match entered {
         Entered::First(ticket) => ticket,
@@ -79,12 +80,12 @@ pub(crate) async fn query(
             // As long as this turn lasts the text means what it meant.
             let _turn = errand.wait(session.share()).await;
             if repeated.means_the_same(&session.names()) {
-                return errand.ask_again(&repeated).await;
+                return errand.ask_again(&repeated, outbox).await;
             }
             repeated.judge_anew()
         }
     };
-    let told = errand.run(Some(&ticket)).await?;
+    let told = errand.run(Some(&ticket), outbox).await?;
     if let Again::Same(clearance) = told.again {
         ticket.answered(&told.answer, clearance, &corridor.kept);
     }
@@ -93,7 +94,7 @@ pub(crate) async fn query(
 
 impl Errand<'_> {
     /// Everything between the request and its answer.
-    async fn run(self, ticket: Option<&Ticket>) -> Result<Told, Refusal> {
+    async fn run(self, ticket: Option<&Ticket>, outbox: &mut Outbox) -> Result<Told, Refusal> {
         let Self { corridor, peer, session, id, .. } = self;
         let Reading { understood, names, turn } = self.read(ticket).await;
         let facts = &understood.facts;
@@ -123,12 +124,19 @@ impl Errand<'_> {
         let lease = housekeeping::lease(self.token);
         let renaming = Renaming::of(facts, session);
         let changing = corridor.catalog.begin(session, facts);
-        match corridor.upstream.execute(permit, &receipt, &lease, peer, self.worded).await {
-            Ok((reply, clearance)) => {
+        let answered = async {
+            let sent = corridor.upstream.execute(permit, &receipt, &lease, peer, self.worded);
+            let (came, clearance) = sent.await?;
+            let clearance = clearance.stand();
+            let read = passing::read(came, &clearance, corridor.mode, outbox).await?;
+            Ok((read, clearance))
+        };
+        match answered.await {
+            Ok((read, clearance)) => {
                 let hold = Hold { renaming, _changing: changing, carrying, _turn: turn };
-                Ok(finish(corridor, session, Open { receipt, hold: Some(hold) }, reply, clearance).await)
+                Ok(finish(session, Open { receipt, hold: Some(hold) }, read, clearance).await)
             }
-            Err(refusal) => {
+            Err::<_, Refusal>(refusal) => {
                 let lost = audit::Lost { reason: refusal.to_string() };
                 let answer = refusal.answer(What::Statement, id);
                 let answer = record::close(receipt, lost, What::Statement, answer).await;
@@ -138,11 +146,11 @@ impl Errand<'_> {
     }
 
     /// Asks Snowflake for an answer that it gave before, and that is not kept here any more.
-    async fn ask_again(self, repeated: &Repeated) -> Result<Answer, Refusal> {
+    async fn ask_again(self, repeated: &Repeated, outbox: &mut Outbox) -> Result<Answer, Refusal> {
         let Self { corridor, peer, session, .. } = self;
         let lease = housekeeping::lease(self.token);
-        let reply = corridor.upstream.again(repeated, &lease, peer, self.inbound).await?;
-        match reply::read(reply, repeated.clearance(), corridor.mode) {
+        let came = corridor.upstream.again(repeated, &lease, peer, self.inbound).await?;
+        match passing::read(came, repeated.clearance(), corridor.mode, outbox).await? {
             Read::Running { ids, answer } => {
                 for id in ids {
                     session.statements.ended(id, repeated.clearance().clone());
@@ -219,16 +227,10 @@ async fn refuse(
     Ok(Told { answer: refusal.answer(What::Statement, id), again: Again::Same(None) })
 }
 
-/// Masks Snowflake's answer, writes the outcome down, and only then answers. A statement that still runs stays open.
-async fn finish(
-    corridor: &Corridor,
-    session: &Session,
-    open: Open,
-    reply: Reply,
-    clearance: Clearance,
-) -> Told {
-    let clearance = clearance.stand();
-    let ended = match reply::read(reply, &clearance, corridor.mode) {
+/// Writes the outcome down, and only then answers, or gives the last of an answer. A statement that still runs stays
+/// open.
+async fn finish(session: &Session, open: Open, read: Read, clearance: StandingClearance) -> Told {
+    let ended = match read {
         Read::Running { ids, answer } => {
             session.statements.running(&ids, clearance.clone(), open);
             return Told { answer, again: Again::Same(Some(clearance)) };

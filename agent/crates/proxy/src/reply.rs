@@ -1,8 +1,9 @@
 //! What Snowflake's answer to a statement comes to, wherever it comes: inline, later by the statement's id, or again.
 
+use bytes::Bytes;
 use model::{Mode, QueryId};
-use policy::StandingClearance;
-use snowflake::{QueryReply, QuerySuccess, SessionNames};
+use policy::{Cleared, StandingClearance};
+use snowflake::{Passing, QueryReply, QuerySuccess, SessionNames};
 use uuid::Uuid;
 
 use crate::{
@@ -59,20 +60,47 @@ impl Effect {
 }
 
 /// Reads an answer, and clears the rows in it.
-pub(crate) fn read(mut reply: Reply, clearance: &StandingClearance, mode: Mode) -> Read {
+pub(crate) fn read(reply: Reply, clearance: &StandingClearance, mode: Mode) -> Read {
     let query = clearance.query_id();
-    // An answer that is withheld is passed on as it came where nothing is enforced.
-    let plain = if mode == Mode::Enforce { reply.take_plain() } else { reply.plain() };
+    let plain = match reply.shared_plain() {
+        Ok(plain) => plain,
+        Err(error) => {
+            return Read::Ended(Box::new(withhold(error.into(), None, Effect::Unknown, query, mode, &reply)));
+        }
+    };
+    // Most are of this kind: rows for which nothing is owed. Whatever is wrong with one is found once more below.
+    if let Some(mut success) = Passing::whole(&plain)
+        && success.result.as_ref().is_some_and(|result| !clearance.owes_masks(&result.columns))
+    {
+        let (server_query, effect) = said(&success);
+        return Read::Ended(Box::new(match account(&mut success, clearance) {
+            Ok((_, answered)) => {
+                let answer = Answer::reply(reply.status, reply.headers, plain);
+                let id = server_query.as_deref().and_then(id);
+                Ended { outcome: answered.into(), answer, id, effect }
+            }
+            Err(withheld) => withhold(withheld, server_query, effect, query, mode, &reply),
+        }));
+    }
+    decode(reply, plain, clearance, mode)
+}
+
+/// The same, for any answer.
+fn decode(mut reply: Reply, plain: Bytes, clearance: &StandingClearance, mode: Mode) -> Read {
+    let query = clearance.query_id();
+    if mode == Mode::Enforce {
+        // Nobody looks at it again, and then the plain body is no copy of it. In observe mode an answer that is withheld is
+        // passed on as it came.
+        reply.body = Bytes::new();
+    }
     let reply = &reply;
-    let decoded = plain
-        .map_err(Withheld::from)
-        .and_then(|body| Ok(QueryReply::decode_for(body, |columns| clearance.owes_masks(columns))?));
+    let decoded = QueryReply::decode_for(plain.into(), |columns| clearance.owes_masks(columns));
     let as_it_came = |body: Vec<u8>| Answer::reply(reply.status, reply.headers.clone(), body);
     let withheld = |withheld, server_query, effect| {
         Read::Ended(Box::new(withhold(withheld, server_query, effect, query, mode, reply)))
     };
     match decoded {
-        Err(error) => withheld(error, None, Effect::Unknown),
+        Err(error) => withheld(error.into(), None, Effect::Unknown),
         Ok(QueryReply::Running(running)) => match running.ids() {
             Ok(ids) => Read::Running { ids, answer: as_it_came(running.into_body()) },
             Err(error) => withheld(error.into(), running.query_id, Effect::Unknown),
@@ -93,7 +121,7 @@ pub(crate) fn read(mut reply: Reply, clearance: &StandingClearance, mode: Mode) 
             }))
         }
         Ok(QueryReply::Success(success)) => {
-            let (server_query, effect) = (success.query_id.clone(), Effect::Succeeded(success.names.clone()));
+            let (server_query, effect) = said(&success);
             match pass(*success, clearance) {
                 Ok((outcome, body)) => {
                     let id = server_query.as_deref().and_then(id);
@@ -110,19 +138,70 @@ pub(crate) fn read(mut reply: Reply, clearance: &StandingClearance, mode: Mode) 
     }
 }
 
+/// The end of an answer whose rows passed as they came: what is left of it is `rest`.
+pub(crate) fn finished(
+    mut success: QuerySuccess,
+    clearance: &StandingClearance,
+    mode: Mode,
+    rest: Answer,
+) -> Ended {
+    let (server_query, effect) = said(&success);
+    match account(&mut success, clearance) {
+        Ok((_, answered)) => {
+            let id = server_query.as_deref().and_then(id);
+            Ended { outcome: answered.into(), answer: rest, id, effect }
+        }
+        Err(withheld) => stopped(withheld, server_query, effect, mode, rest),
+    }
+}
+
+/// The end of an answer of which something is wrong that was found when most of it was given: the client gets what is
+/// left in observe mode alone.
+pub(crate) fn stopped(
+    withheld: Withheld,
+    server_query: Option<String>,
+    effect: Effect,
+    mode: Mode,
+    rest: Answer,
+) -> Ended {
+    let id = server_query.as_deref().and_then(id);
+    let reason = Refusal::Withheld(withheld).to_string();
+    match mode {
+        Mode::Observe => Ended { outcome: passed_on(server_query, reason).into(), answer: rest, id, effect },
+        Mode::Enforce => {
+            let outcome = audit::Withheld { server_query, reason };
+            Ended { outcome: outcome.into(), answer: Answer::begun(None), id, effect }
+        }
+    }
+}
+
+/// Snowflake's id of a statement that went well, and what it did to its session.
+fn said(success: &QuerySuccess) -> (Option<String>, Effect) {
+    (success.query_id.clone(), Effect::Succeeded(success.names.clone()))
+}
+
 /// The rows of a statement that went well, cleared.
 fn pass(
-    success: QuerySuccess,
+    mut success: QuerySuccess,
     clearance: &StandingClearance,
 ) -> Result<(audit::Answered, Vec<u8>), Withheld> {
+    let (cleared, answered) = account(&mut success, clearance)?;
+    Ok((answered, success.envelope.encode(cleared.map(Cleared::into_result))?))
+}
+
+/// Clears the rows, and says what is written down of them.
+fn account(
+    success: &mut QuerySuccess,
+    clearance: &StandingClearance,
+) -> Result<(Option<Cleared>, audit::Answered), Withheld> {
     let mut answered = audit::Answered {
-        server_query: success.query_id,
+        server_query: success.query_id.clone(),
         rows: 0,
         columns: Vec::new(),
         masked: Vec::new(),
         would_withhold: None,
     };
-    let Some(result) = success.result else { return Ok((answered, success.envelope.encode(None)?)) };
+    let Some(result) = success.result.take() else { return Ok((None, answered)) };
     answered.columns = result.columns.iter().map(|column| column.name.clone()).collect();
     let (is_whole, is_plain) = (!success.has_chunks, !success.has_children && !success.is_file_transfer);
     let cleared = clearance.once().clear(result)?;
@@ -145,7 +224,7 @@ fn pass(
     }
     answered.rows = success.total.unwrap_or(cleared.rows());
     answered.masked = record::masked(cleared.masked());
-    Ok((answered, success.envelope.encode(Some(cleared.into_result()))?))
+    Ok((Some(cleared), answered))
 }
 
 /// An answer that is not passed on. In observe mode it is, as it came, and what would have been done is written down.
@@ -162,21 +241,25 @@ fn withhold(
     let reason = refusal.to_string();
     match (mode, reply.plain()) {
         (Mode::Observe, Ok(body)) => {
-            let outcome = audit::Answered {
-                server_query,
-                rows: 0,
-                columns: Vec::new(),
-                masked: Vec::new(),
-                would_withhold: Some(reason),
-            };
             let answer = Answer::reply(reply.status, reply.headers.clone(), body);
-            Ended { outcome: outcome.into(), answer, id, effect }
+            Ended { outcome: passed_on(server_query, reason).into(), answer, id, effect }
         }
         _ => {
             let outcome = audit::Withheld { server_query, reason };
             let answer = refusal.answer(What::Statement, query);
             Ended { outcome: outcome.into(), answer, id, effect }
         }
+    }
+}
+
+/// What is written down of an answer that passed and would have been withheld.
+fn passed_on(server_query: Option<String>, reason: String) -> audit::Answered {
+    audit::Answered {
+        server_query,
+        rows: 0,
+        columns: Vec::new(),
+        masked: Vec::new(),
+        would_withhold: Some(reason),
     }
 }
 

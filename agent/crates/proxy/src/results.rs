@@ -10,13 +10,13 @@ use tracing::debug;
 use uuid::Uuid;
 
 use crate::{
-    answer::Answer,
+    answer::{Answer, Outbox},
     corridor::{Corridor, Peer},
     housekeeping::{lease, pass_if_observing},
     limits::{REQUEST_BYTES_MAX, TURN_ASK_EVERY},
-    record,
+    passing, record,
     refusal::{Refusal, What, Withheld},
-    reply::{self, Effect, Ended, Read},
+    reply::{Effect, Ended, Read},
     session::{Session, Turn},
     statements::Statement,
     upstream::Inbound,
@@ -31,11 +31,12 @@ pub(crate) async fn result(
     peer: &Peer,
     inbound: &Inbound,
     id: Uuid,
+    outbox: &mut Outbox,
 ) -> Result<Answer, Refusal> {
     let Subject { token, session, statement } = asked_for(corridor, peer, inbound, id)?;
-    let reply = corridor.upstream.fetch(&statement.clearance, &lease(token), peer, inbound).await?;
+    let came = corridor.upstream.fetch(&statement.clearance, &lease(token), peer, inbound).await?;
     statement.ask();
-    match reply::read(reply, &statement.clearance, corridor.mode) {
+    match passing::read(came, &statement.clearance, corridor.mode, outbox).await? {
         Read::Running { ids, answer } => {
             session.statements.also(&ids, &statement);
             Ok(answer)

@@ -2,7 +2,7 @@
 //! down once, however often it comes.
 
 use std::{
-    collections::VecDeque,
+    collections::{HashMap, VecDeque},
     sync::{Arc, Mutex, Weak},
 };
 
@@ -20,7 +20,14 @@ use crate::{
 
 /// The requests of one session.
 #[derive(Debug, Default)]
-pub(crate) struct Retries(Mutex<VecDeque<Arc<Asked>>>);
+pub(crate) struct Retries(Mutex<Requests>);
+
+#[derive(Debug, Default)]
+struct Requests {
+    by_id: HashMap<RequestId, Arc<Asked>>,
+    /// The same, oldest first.
+    in_order: VecDeque<Arc<Asked>>,
+}
 
 /// A request that was seen.
 #[derive(Debug)]
@@ -92,13 +99,17 @@ impl Retries {
             }
             match &*state.borrow_and_update() {
                 State::UnderWay => {}
-                State::Answered { answer: Some(answer), .. } => return Entered::Same(answer.clone()),
-                State::Answered { answer: None, clearance: Some(clearance) } => {
-                    let clearance = clearance.clone();
-                    return Entered::Again(Repeated { asked: asked.clone(), clearance });
+                State::Answered { answer, clearance } => {
+                    if let Some(answer) = answer.as_ref().and_then(Answer::copy) {
+                        return Entered::Same(answer);
+                    }
+                    if let Some(clearance) = clearance.clone() {
+                        return Entered::Again(Repeated { asked: asked.clone(), clearance });
+                    }
+                    // It came to this just now: the next turn of the loop takes it up.
+                    continue;
                 }
-                // It came to this just now: the next turn of the loop takes it up.
-                State::Answered { answer: None, clearance: None } | State::Idle => continue,
+                State::Idle => continue,
             }
             // The sender is in `asked`, so this cannot fail.
             drop(state.changed().await);
@@ -108,18 +119,29 @@ impl Retries {
     /// The request, or a ticket for it where it was not seen before.
     fn find(&self, request: RequestId, digest: [u8; 32]) -> Result<Arc<Asked>, Ticket> {
         let mut seen = lock(&self.0);
-        if let Some(asked) = seen.iter().find(|asked| asked.request == request) {
+        if let Some(asked) = seen.by_id.get(&request) {
             return Ok(asked.clone());
         }
-        if seen.len() >= RETRIES_MAX {
-            let is_over = |asked: &Arc<Asked>| !matches!(*asked.state.borrow(), State::UnderWay);
-            let oldest = seen.iter().position(is_over).unwrap_or_default();
-            seen.remove(oldest);
-        }
+        seen.make_room();
         let state = watch::Sender::new(State::UnderWay);
         let asked = Arc::new(Asked { request, digest, names: Mutex::default(), state });
-        seen.push_back(asked.clone());
+        seen.by_id.insert(request, asked.clone());
+        seen.in_order.push_back(asked.clone());
         Err(Ticket { asked })
+    }
+}
+
+impl Requests {
+    /// Forgets the oldest that nobody is at, when there are too many.
+    fn make_room(&mut self) {
+        if self.in_order.len() < RETRIES_MAX {
+            return;
+        }
+        let is_over = |asked: &Arc<Asked>| !matches!(*asked.state.borrow(), State::UnderWay);
+        let oldest = self.in_order.iter().position(is_over).unwrap_or_default();
+        if let Some(oldest) = self.in_order.remove(oldest) {
+            self.by_id.remove(&oldest.request);
+        }
     }
 }
 
@@ -157,9 +179,10 @@ impl Ticket {
 
     /// Hands the answer to whoever waits for it or comes later. `clearance` is what is owed for its rows.
     pub(crate) fn answered(self, answer: &Answer, clearance: Option<StandingClearance>, kept: &Kept) {
-        let is_kept = kept.make_room(&self.asked, answer.len());
+        // One that passed is kept by nobody: who waits asks Snowflake again.
+        let is_kept = answer.len().is_some_and(|bytes| kept.make_room(&self.asked, bytes));
         // Whoever waits is given it in any case.
-        self.asked.state.send_replace(State::Answered { answer: Some(answer.clone()), clearance });
+        self.asked.state.send_replace(State::Answered { answer: answer.copy(), clearance });
         if !is_kept {
             self.asked.let_go();
         }

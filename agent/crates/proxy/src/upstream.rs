@@ -1,27 +1,15 @@
 //! The way to Snowflake: pooled, really verified, and open only to who holds the witnesses.
 
-use std::{
-    borrow::Cow,
-    future::Future,
-    io, mem,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-};
+mod pool;
+
+use std::{borrow::Cow, fmt, future::Future, io, pin::Pin, sync::Arc};
 
 use audit::Receipt;
 use broker::Lease;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::rt::{Read, ReadBufCursor, Write};
-use hyper_util::{
-    client::legacy::{
-        Client,
-        connect::{Connected, Connection},
-    },
-    rt::{TokioExecutor, TokioIo, TokioTimer},
-};
+use http_body_util::Full;
+use hyper::body::{Body as _, Incoming};
 use model::HostName;
 use policy::{Clearance, LoginPermit, Permit, StandingClearance};
 use snowflake::{
@@ -30,15 +18,11 @@ use snowflake::{
     sql_api::Submission,
 };
 use tokio::{net::TcpStream, time::timeout};
-use tokio_rustls::client::TlsStream;
-use tower_service::Service;
 
+use self::pool::{Pool, Replying};
 use crate::{
     corridor::Peer,
-    limits::{
-        REPLY_BYTES_MAX, UPSTREAM_CONNECT_WAIT_MAX, UPSTREAM_IDLE_MAX, UPSTREAM_IDLE_WAIT_MAX,
-        UPSTREAM_REPLY_WAIT_MAX,
-    },
+    limits::{LONG_REPLY_BYTES_MIN, REPLY_BYTES_MAX, UPSTREAM_REPLY_WAIT_MAX},
     refusal::Refusal,
     retries::Repeated,
 };
@@ -71,6 +55,65 @@ pub(crate) struct Reply {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
+}
+
+/// A reply to a statement.
+#[derive(Debug)]
+pub(crate) enum Came {
+    /// It is there.
+    Whole(Reply),
+    /// It is long, and more than its beginning has not come.
+    Long(Box<Long>),
+}
+
+/// A long reply under way, still compressed.
+pub(crate) struct Long {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    /// What has come of the body.
+    pub(crate) begun: BytesMut,
+    /// How long the body says it is, compressed or not.
+    pub(crate) length: Option<u64>,
+    pieces: Pieces,
+}
+
+/// Where the pieces of a reply come from.
+enum Pieces {
+    Connection {
+        body: Incoming,
+        replying: Replying,
+    },
+    /// From a test.
+    #[cfg(test)]
+    Given(std::collections::VecDeque<Result<Bytes, ()>>),
+}
+
+impl Pieces {
+    async fn next(&mut self) -> Option<Result<Bytes, ()>> {
+        match self {
+            Self::Connection { body, replying } => replying.piece(body).await,
+            #[cfg(test)]
+            Self::Given(pieces) => pieces.pop_front(),
+        }
+    }
+
+    /// Whether there are no more.
+    fn is_over(&self) -> bool {
+        match self {
+            Self::Connection { body, .. } => body.is_end_stream(),
+            #[cfg(test)]
+            Self::Given(pieces) => pieces.is_empty(),
+        }
+    }
+
+    /// Lets the connection go on to another request, when there are no more.
+    fn done(self) {
+        match self {
+            Self::Connection { replying, .. } => replying.done(),
+            #[cfg(test)]
+            Self::Given(_) => {}
+        }
+    }
 }
 
 /// A request as the client sent it, kept whole so that it can be sent on as it came.
@@ -137,19 +180,81 @@ impl Reply {
         Ok(codec::plain(&self.body, coding, REPLY_BYTES_MAX)?.into_owned())
     }
 
-    /// Takes the plain body out, without a copy where it came uncompressed.
-    pub(crate) fn take_plain(&mut self) -> Result<Vec<u8>, CodecError> {
+    /// The plain body, which is no copy where it came uncompressed.
+    pub(crate) fn shared_plain(&self) -> Result<Bytes, CodecError> {
         let coding = single(&self.headers, header::CONTENT_ENCODING)?;
-        let inflated = match codec::plain(&self.body, coding, REPLY_BYTES_MAX)? {
-            Cow::Owned(body) => Some(body),
-            Cow::Borrowed(_) => None,
-        };
-        Ok(inflated.unwrap_or_else(|| mem::take(&mut self.body).into()))
+        Ok(match codec::plain(&self.body, coding, REPLY_BYTES_MAX)? {
+            Cow::Owned(body) => body.into(),
+            Cow::Borrowed(_) => self.body.clone(),
+        })
     }
 
     /// Whether the body is compressed.
     pub(crate) fn is_compressed(&self) -> bool {
         self.headers.contains_key(header::CONTENT_ENCODING)
+    }
+}
+
+impl Came {
+    /// The whole of it.
+    pub(crate) async fn whole(self) -> Result<Reply, UpstreamError> {
+        match self {
+            Self::Whole(reply) => Ok(reply),
+            Self::Long(long) => long.whole().await,
+        }
+    }
+}
+
+impl Long {
+    /// The next piece of the body; `None` behind the last one.
+    pub(crate) async fn piece(&mut self) -> Result<Option<Bytes>, UpstreamError> {
+        let piece = timeout(UPSTREAM_REPLY_WAIT_MAX, self.pieces.next());
+        match piece.await.map_err(|_| UpstreamError::Silent)? {
+            Some(piece) => piece.map(Some).map_err(|()| UpstreamError::Broken),
+            None => Ok(None),
+        }
+    }
+
+    /// Waits for the rest, and keeps it.
+    pub(crate) async fn whole(mut self) -> Result<Reply, UpstreamError> {
+        while let Some(piece) = self.piece().await? {
+            self.begun.extend_from_slice(&piece);
+            if self.begun.len() > REPLY_BYTES_MAX {
+                return Err(UpstreamError::Broken);
+            }
+        }
+        let Self { status, headers, begun, pieces, .. } = self;
+        pieces.done();
+        Ok(Reply { status, headers, body: begun.freeze() })
+    }
+
+    /// How the body is compressed, if it is.
+    pub(crate) fn coding(&self) -> Result<Option<&str>, CodecError> {
+        single(&self.headers, header::CONTENT_ENCODING)
+    }
+
+    /// Lets go of it when its last piece was taken.
+    pub(crate) fn done(self) {
+        self.pieces.done();
+    }
+}
+
+#[cfg(test)]
+impl Came {
+    /// A reply of these pieces, long or not, as it would come by a connection. One that is an error is where that breaks.
+    pub(crate) async fn of(
+        headers: HeaderMap,
+        pieces: impl IntoIterator<Item = Result<Bytes, ()>>,
+    ) -> Result<Self, UpstreamError> {
+        let (status, begun, length) = (StatusCode::OK, BytesMut::new(), None);
+        begin(Long { status, headers, begun, length, pieces: Pieces::Given(pieces.into_iter().collect()) })
+            .await
+    }
+}
+
+impl fmt::Debug for Long {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Long({}, {} bytes so far)", self.status, self.begun.len())
     }
 }
 
@@ -165,19 +270,19 @@ fn single(headers: &HeaderMap, name: header::HeaderName) -> Result<Option<&str>,
 }
 
 /// Pooled connections to the guarded hosts.
-#[derive(Debug)]
 pub(crate) struct Upstream {
-    client: Client<Connector, Full<Bytes>>,
+    pool: Pool,
+}
+
+impl fmt::Debug for Upstream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Upstream").finish_non_exhaustive()
+    }
 }
 
 impl Upstream {
     pub(crate) fn new(dial: Arc<dyn Dial>, originator: Arc<tls::Originator>) -> Self {
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(UPSTREAM_IDLE_WAIT_MAX)
-            .pool_max_idle_per_host(UPSTREAM_IDLE_MAX)
-            .build(Connector { dial, originator });
-        Self { client }
+        Self { pool: Pool::new(dial, originator) }
     }
 
     /// Sends a statement. The permit names the text it allows and the receipt the exchange that is on disk; the
@@ -189,13 +294,13 @@ impl Upstream {
         lease: &Lease,
         peer: &Peer,
         worded: Worded<'_>,
-    ) -> Result<(Reply, Clearance), Refusal> {
+    ) -> Result<(Came, Clearance), Refusal> {
         let (text, id, clearance) = permit.spend();
         if id != receipt.query_id() || text != worded.request.text {
             return Err(Refusal::Internal);
         }
-        let reply = self.send(peer, worded.inbound, lease).await?;
-        Ok((reply, clearance))
+        let came = self.send(peer, worded.inbound, lease).await?;
+        Ok((came, clearance))
     }
 
     /// Sends a statement of the SQL API, as [`Upstream::execute`] does.
@@ -211,7 +316,7 @@ impl Upstream {
         if id != receipt.query_id() || text != posed.submission.text {
             return Err(Refusal::Internal);
         }
-        let reply = self.send(peer, posed.inbound, lease).await?;
+        let reply = self.send(peer, posed.inbound, lease).await?.whole().await?;
         Ok((reply, clearance))
     }
 
@@ -222,7 +327,7 @@ impl Upstream {
         lease: &Lease,
         peer: &Peer,
         inbound: &Inbound,
-    ) -> Result<Reply, UpstreamError> {
+    ) -> Result<Came, UpstreamError> {
         self.send(peer, inbound, lease).await
     }
 
@@ -233,7 +338,7 @@ impl Upstream {
         lease: &Lease,
         peer: &Peer,
         inbound: &Inbound,
-    ) -> Result<Reply, UpstreamError> {
+    ) -> Result<Came, UpstreamError> {
         self.send(peer, inbound, lease).await
     }
 
@@ -246,7 +351,7 @@ impl Upstream {
         peer: &Peer,
         inbound: &Inbound,
     ) -> Result<Reply, UpstreamError> {
-        self.send(peer, inbound, lease).await
+        self.send(peer, inbound, lease).await?.whole().await
     }
 
     /// Sends what asks for no data. It is for [`crate::housekeeping`], which knows the exchanges that need neither
@@ -257,31 +362,52 @@ impl Upstream {
         peer: &Peer,
         inbound: &Inbound,
     ) -> Result<Reply, UpstreamError> {
-        self.send(peer, inbound, lease).await
+        self.send(peer, inbound, lease).await?.whole().await
     }
 
-    async fn send(&self, peer: &Peer, inbound: &Inbound, lease: &Lease) -> Result<Reply, UpstreamError> {
+    async fn send(&self, peer: &Peer, inbound: &Inbound, lease: &Lease) -> Result<Came, UpstreamError> {
         let host = &peer.host;
-        let path = inbound.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
-        let authority = format!("{host}:{}", peer.way.port);
-        let uri = Uri::builder().scheme("https").authority(authority).path_and_query(path).build()?;
+        let path = inbound.uri.path_and_query().cloned();
         let mut request = http::Request::new(Full::new(inbound.body.clone()));
         *request.method_mut() = inbound.method.clone();
-        *request.uri_mut() = uri;
+        *request.uri_mut() = path.map_or_else(|| Uri::from_static("/"), Uri::from);
         *request.headers_mut() = headers(host, inbound, lease)?;
-        let client = &peer.way.own.as_ref().unwrap_or(self).client;
+        let pool = &peer.way.own.as_ref().unwrap_or(self).pool;
         let exchange = async {
-            let unreachable = |error: hyper_util::client::legacy::Error| UpstreamError::Unreachable {
+            let unreachable = |error: pool::PoolError| UpstreamError::Unreachable {
                 host: host.clone(),
-                reason: chain(&error),
+                reason: error.to_string(),
             };
-            let (head, body) = client.request(request).await.map_err(unreachable)?.into_parts();
-            let body =
-                Limited::new(body, REPLY_BYTES_MAX).collect().await.map_err(|_| UpstreamError::Broken)?;
-            Ok(Reply { status: head.status, headers: end_to_end(&head.headers), body: body.to_bytes() })
+            let (reply, replying) =
+                pool.send((host.clone(), peer.way.port), request).await.map_err(unreachable)?;
+            let (head, body) = reply.into_parts();
+            let (status, headers) = (head.status, end_to_end(&head.headers));
+            let (begun, length) = (BytesMut::new(), body.size_hint().exact());
+            let pieces = Pieces::Connection { body, replying };
+            begin(Long { status, headers, begun, length, pieces }).await
         };
         timeout(UPSTREAM_REPLY_WAIT_MAX, exchange).await.unwrap_or(Err(UpstreamError::Silent))
     }
+}
+
+/// Waits for a reply until it is whole, or known to be long.
+async fn begin(mut long: Long) -> Result<Came, UpstreamError> {
+    let Some(first) = long.piece().await? else { return Ok(Came::Whole(long.whole().await?)) };
+    if long.pieces.is_over() {
+        let Long { status, headers, pieces, .. } = long;
+        pieces.done();
+        return Ok(Came::Whole(Reply { status, headers, body: first }));
+    }
+    let expected = long.length.and_then(|length| usize::try_from(length).ok()).unwrap_or_default();
+    long.begun.reserve(expected.min(LONG_REPLY_BYTES_MIN).max(first.len()));
+    long.begun.extend_from_slice(&first);
+    while long.begun.len() < LONG_REPLY_BYTES_MIN {
+        match long.piece().await? {
+            Some(piece) => long.begun.extend_from_slice(&piece),
+            None => return Ok(Came::Whole(long.whole().await?)),
+        }
+    }
+    Ok(Came::Long(Box::new(long)))
 }
 
 /// The client's headers, with the credential that was lent in place of whatever it sent.
@@ -311,17 +437,6 @@ fn accepts_gzip(headers: &HeaderMap) -> bool {
         let is_gzip = parts.next().is_some_and(|name| name.eq_ignore_ascii_case("gzip") || name == "*");
         is_gzip && !parts.any(|weight| ["q=0", "q=0.0", "q=0.00", "q=0.000"].contains(&weight))
     })
-}
-
-/// An error with its causes, in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 /// Headers that are between the two ends, without those of one hop (RFC 9110, section 7.6.1) and without the length,
@@ -354,84 +469,6 @@ pub(crate) fn end_to_end(headers: &HeaderMap) -> HeaderMap {
     }
     kept.remove("keep-alive");
     kept
-}
-
-// === impl Connector ===
-
-#[derive(Clone)]
-struct Connector {
-    dial: Arc<dyn Dial>,
-    originator: Arc<tls::Originator>,
-}
-
-impl Service<Uri> for Connector {
-    type Response = Stream;
-    type Error = Box<dyn std::error::Error + Send + Sync>;
-    type Future = Pin<Box<dyn Future<Output = Result<Stream, Self::Error>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, uri: Uri) -> Self::Future {
-        let Self { dial, originator } = self.clone();
-        Box::pin(async move {
-            let host = HostName::parse(uri.host().unwrap_or_default())?;
-            let connecting = async {
-                let tcp = dial.dial(host.clone(), uri.port_u16().unwrap_or(443)).await?;
-                Ok::<_, Self::Error>(originator.handshake(tcp, &host).await?)
-            };
-            let tls = timeout(UPSTREAM_CONNECT_WAIT_MAX, connecting)
-                .await
-                .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
-            Ok(Stream(TokioIo::new(tls)))
-        })
-    }
-}
-
-/// A verified connection, for the pool. The pool wants its own trait on the stream, so it is wrapped.
-struct Stream(TokioIo<TlsStream<TcpStream>>);
-
-impl Connection for Stream {
-    fn connected(&self) -> Connected {
-        Connected::new()
-    }
-}
-
-impl Read for Stream {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: ReadBufCursor<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(cx, buf)
-    }
-}
-
-impl Write for Stream {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, buf)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.0.is_write_vectored()
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write_vectored(cx, bufs)
-    }
 }
 
 #[cfg(test)]

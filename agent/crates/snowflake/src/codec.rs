@@ -3,9 +3,14 @@
 use std::{
     borrow::Cow,
     io::{Read, Write},
+    mem,
 };
 
-use flate2::{Compression, bufread::GzDecoder, write::GzEncoder};
+use flate2::{
+    Compression,
+    bufread::GzDecoder,
+    write::{self, GzEncoder},
+};
 
 /// Why a body could not be brought into plain form.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -45,13 +50,9 @@ pub fn plain<'a>(
     content_encoding: Option<&str>,
     bytes_max: usize,
 ) -> Result<Cow<'a, [u8]>, CodecError> {
-    let coding = content_encoding.map(str::trim).unwrap_or_default();
-    if coding.is_empty() || coding.eq_ignore_ascii_case("identity") {
+    if !is_compressed(content_encoding)? {
         let fits = body.len() <= bytes_max;
         return if fits { Ok(Cow::Borrowed(body)) } else { Err(CodecError::TooLarge { bytes_max }) };
-    }
-    if !coding.eq_ignore_ascii_case("gzip") && !coding.eq_ignore_ascii_case("x-gzip") {
-        return Err(CodecError::Coding { coding: crate::error::shown(coding) });
     }
     let mut rest = body;
     let mut plain = Vec::new();
@@ -65,6 +66,58 @@ pub fn plain<'a>(
         return Err(CodecError::Trailing);
     }
     Ok(Cow::Owned(plain))
+}
+
+/// Whether a body is compressed. `content_encoding` is the header's value.
+///
+/// # Errors
+/// When the coding is not known.
+pub fn is_compressed(content_encoding: Option<&str>) -> Result<bool, CodecError> {
+    let coding = content_encoding.map(str::trim).unwrap_or_default();
+    if coding.is_empty() || coding.eq_ignore_ascii_case("identity") {
+        return Ok(false);
+    }
+    if coding.eq_ignore_ascii_case("gzip") || coding.eq_ignore_ascii_case("x-gzip") {
+        return Ok(true);
+    }
+    Err(CodecError::Coding { coding: crate::error::shown(coding) })
+}
+
+/// Brings a gzip body into plain form as it comes. What is refused is what [`plain`] refuses; how much comes out is for
+/// the caller to bound.
+#[derive(Debug)]
+pub struct Inflater(write::GzDecoder<Vec<u8>>);
+
+impl Inflater {
+    /// At the beginning of a body.
+    #[must_use]
+    #[expect(clippy::new_without_default, reason = "a decoder has a beginning and no default state")]
+    pub fn new() -> Self {
+        Self(write::GzDecoder::new(Vec::new()))
+    }
+
+    /// Takes the next bytes, and gives what they come to: up to a thousand times as many.
+    ///
+    /// # Errors
+    /// When the data are broken, or go on after their end.
+    pub fn take(&mut self, mut bytes: &[u8]) -> Result<Vec<u8>, CodecError> {
+        while !bytes.is_empty() {
+            let taken = self.0.write(bytes).map_err(|_| CodecError::Gzip)?;
+            if taken == 0 {
+                return Err(CodecError::Trailing);
+            }
+            bytes = bytes.get(taken..).unwrap_or_default();
+        }
+        Ok(mem::take(self.0.get_mut()))
+    }
+
+    /// Gives what is left at the end of a body.
+    ///
+    /// # Errors
+    /// When the data are cut off.
+    pub fn end(self) -> Result<Vec<u8>, CodecError> {
+        self.0.finish().map_err(|_| CodecError::Gzip)
+    }
 }
 
 /// The gzip form of a body, quickly rather than small: it goes over loopback.
@@ -134,6 +187,32 @@ mod tests {
             (&packed, "gzip, gzip", CodecError::Coding { coding: "gzip, gzip".into() }),
         ] {
             assert_eq!(plain(body, Some(coding), 100), Err(error), "{coding}");
+        }
+    }
+
+    #[test]
+    fn a_body_that_comes_in_pieces_is_read_as_one_that_is_there() {
+        let text = "rows of a result, ".repeat(9_000);
+        let packed = gzip(text.as_bytes());
+        let mut damaged = packed.clone();
+        *damaged.iter_mut().rev().nth(5).unwrap() ^= 1;
+        let longer = [&packed[..], b"x"].concat();
+        let two = [&packed[..], &packed[..]].concat();
+        for body in [&packed[..], &packed[..packed.len() - 1], &packed[..5], &damaged, &longer, &two, b"{}"] {
+            for length in [1, 2, 7, 100, body.len()] {
+                let mut inflater = Inflater::new();
+                let mut inflated = Vec::new();
+                let taken = body.chunks(length).try_for_each(|piece| {
+                    inflated.extend(inflater.take(piece)?);
+                    Ok(())
+                });
+                let ended = taken.and_then(|()| {
+                    inflated.extend(inflater.end()?);
+                    Ok(inflated)
+                });
+                let whole = plain(body, Some("gzip"), usize::MAX / 2).map(Cow::into_owned);
+                assert_eq!(ended, whole, "{} bytes in pieces of {length}", body.len());
+            }
         }
     }
 

@@ -247,9 +247,9 @@ impl Own {
         let inbound = message(&target, body).ok_or_else(unsendable)?;
         let upstream = &errand.corridor.upstream;
         let reply = upstream.keep(&Lease::own(None), errand.peer, &inbound).await;
-        let mut reply = reply.map_err(|error| NoSession::Now(error.to_string()))?;
+        let reply = reply.map_err(|error| NoSession::Now(error.to_string()))?;
         let unread = |what: String| NoSession::Now(format!("Snowflake's answer was not understood: {what}"));
-        let body = reply.take_plain().map_err(|error| unread(error.to_string()))?;
+        let body = reply.plain().map_err(|error| unread(error.to_string()))?;
         match LoginReply::decode(&body).map_err(|error| unread(error.to_string()))? {
             LoginReply::Success(success) => Ok(success),
             LoginReply::Failure { code, .. } => {
@@ -287,7 +287,7 @@ async fn once(state: &mut State, errand: Errand<'_>, text: &str) -> Result<Optio
     let inbound = message(&target, own::statement(text, live.sequence).into()).ok_or(Unanswered)?;
     let lease = housekeeping::lease(Secret::new(live.token.expose().clone()));
     let reply = errand.corridor.upstream.keep(&lease, errand.peer, &inbound).await;
-    let body = reply.map_err(|_| Unanswered)?.take_plain().map_err(|_| Unanswered)?;
+    let body = reply.map_err(|_| Unanswered)?.plain().map_err(|_| Unanswered)?;
     match QueryReply::decode(body) {
         Ok(QueryReply::Success(success)) if !success.has_chunks => Ok(Some(Said::Rows(success.result))),
         Ok(QueryReply::Failure(failure)) if failure.is_about_session() => Ok(None),
@@ -324,7 +324,7 @@ async fn renew(state: &mut State, errand: Errand<'_>) -> bool {
     let body = Bytes::from_owner(Wiped(own::renewal(&live.token)));
     let Some(inbound) = message(&own::renewal_target(Uuid::new_v4()), body) else { return false };
     let reply = errand.corridor.upstream.keep(&lease, errand.peer, &inbound).await;
-    let Some(body) = reply.ok().and_then(|mut reply| reply.take_plain().ok()) else { return false };
+    let Some(body) = reply.ok().and_then(|reply| reply.plain().ok()) else { return false };
     let Ok(RenewReply::Success(renewed)) = RenewReply::decode(&body) else { return false };
     live.token = renewed.token;
     if renewed.master_token.is_some() {

@@ -29,7 +29,7 @@ fn ended(text: &str, reply: &Reply, mode: Mode) -> Ended {
 }
 
 async fn body(answer: Answer) -> String {
-    let response: http::Response<http_body_util::Full<bytes::Bytes>> = answer.into();
+    let response: http::Response<crate::answer::Outgoing> = answer.into();
     let body = http_body_util::BodyExt::collect(response.into_body()).await.unwrap().to_bytes();
     String::from_utf8(body.to_vec()).unwrap()
 }
@@ -137,7 +137,7 @@ async fn what_nobody_asked_to_change_stays_as_it_is() {
     let mut reply = reply("SSN", context);
     reply.headers.insert("x-snowflake-session", http::HeaderValue::from_static("sticky"));
     let ended = ended("select ssn from t", &reply, Mode::Enforce);
-    let response: http::Response<http_body_util::Full<bytes::Bytes>> = ended.answer.clone().into();
+    let response: http::Response<crate::answer::Outgoing> = ended.answer.copy().unwrap().into();
     assert_eq!(response.headers()["x-snowflake-session"], "sticky");
     let body = body(ended.answer).await;
     assert!(body.contains(context) && body.contains("[[null],[null]]"), "{body}");

@@ -32,7 +32,8 @@ pub(super) async fn fetch(
     if partition > 0 && kept.is_running().await {
         return Err(Refusal::LaterPartition);
     }
-    let reply = corridor.upstream.fetch(kept.clearance(), &caller.lease, peer, inbound).await?;
+    let came = corridor.upstream.fetch(kept.clearance(), &caller.lease, peer, inbound).await?;
+    let reply = came.whole().await?;
     let decoded = kept.decode(&reply).await;
     caller.settle(corridor, reply.status, &decoded).await?;
     kept.next(&corridor.journal, peer.connection, decoded, &reply, partition).await

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
-use http_body_util::{BodyExt, Full};
+use http_body_util::BodyExt;
 
 use super::*;
 use crate::testing::{Record, clearance_in};
@@ -51,7 +51,7 @@ async fn next(kept: &Kept, record: &Record, reply: &Reply, partition: usize) -> 
 
 /// Status and plain body of an answer.
 async fn told(answer: Answer) -> (u16, String) {
-    let response: Response<Full<Bytes>> = answer.into();
+    let response: Response<crate::answer::Outgoing> = answer.into();
     let coding =
         response.headers().get(header::CONTENT_ENCODING).map(|value| value.to_str().unwrap().to_owned());
     let status = response.status().as_u16();
