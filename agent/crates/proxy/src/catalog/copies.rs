@@ -287,7 +287,8 @@ pub(crate) mod tests {
 
     fn tags_of(copies: &Copies, name: &str) -> Vec<String> {
         let (found, _) = copies.beside(&account(), [table(name)].iter());
-        found.into_iter().flat_map(|carried| carried.tags).collect()
+        let tags: BTreeSet<String> = found.into_iter().flat_map(|carried| carried.tags).collect();
+        tags.into_iter().collect()
     }
 
     #[tokio::test]
