@@ -416,6 +416,7 @@ fn describe(mut at: Cursor<'_>, names: &SessionNames) -> Statement {
         None => {
             reader.statement.parse = Parse::Partial;
             reader.named(&mut at, Thing::Table, Access::Read);
+            survey::survey(at.rest(), Place::Rows, names, &mut reader.statement);
         }
     }
     reader.done()

@@ -222,6 +222,9 @@ fn partial(significant: &[&TokenWithSpan], names: &SessionNames) -> Option<State
         return None;
     }
     let (class, verb) = class(significant)?;
+    if class == Class::Select && changes_something(significant) {
+        return None;
+    }
     let mut statement = plain::bare(class, &[], 0);
     verb.clone_into(&mut statement.verb);
     statement.parse = Parse::Partial;
@@ -255,6 +258,24 @@ fn partial(significant: &[&TokenWithSpan], names: &SessionNames) -> Option<State
     Some(statement)
 }
 
+/// Whether a query holds the verb of a statement that changes something. Snowflake takes none; what it means is not for us
+/// to say. `INSERT(…)` is a function.
+fn changes_something(significant: &[&TokenWithSpan]) -> bool {
+    let mut at = Cursor::new(significant);
+    while let Some(token) = at.next() {
+        let word = crate::cursor::word(token).unwrap_or_default().to_uppercase();
+        let is_call = at.peek() == Some(&Token::LParen);
+        match word.as_str() {
+            "INSERT" | "TRUNCATE" if is_call => {}
+            "ALTER" | "CREATE" | "DELETE" | "DROP" | "GRANT" | "INSERT" | "INTO" | "REVOKE" | "UPDATE" => {
+                return true;
+            }
+            _ => {}
+        }
+    }
+    false
+}
+
 /// The class of a query or of a change of rows.
 fn class(significant: &[&TokenWithSpan]) -> Option<(Class, &'static str)> {
     let mut at = Cursor::new(significant);
@@ -277,7 +298,7 @@ fn class(significant: &[&TokenWithSpan]) -> Option<(Class, &'static str)> {
 
 pub(crate) fn by_verb(word: &str) -> Option<(Class, &'static str)> {
     Some(match word {
-        "SELECT" | "VALUES" | "TABLE" => (Class::Select, "SELECT"),
+        "SELECT" | "VALUES" => (Class::Select, "SELECT"),
         "INSERT" => (Class::Insert, "INSERT"),
         "UPDATE" => (Class::Update, "UPDATE"),
         "DELETE" => (Class::Delete, "DELETE"),

@@ -352,7 +352,6 @@ fn is_no_function(word: &str) -> bool {
             | "WITHIN"
             | "PARTITION"
             | "FILTER"
-            | "COLUMNS"
             | "PIVOT"
             | "UNPIVOT"
             | "MATCH_RECOGNIZE"

@@ -14,6 +14,9 @@ fn on_a_small_stack(test: fn()) {
     std::thread::Builder::new().stack_size(STACK_BYTES).spawn(test).unwrap().join().unwrap();
 }
 
+/// Enough to tell what is not linear.
+const MUCH_BYTES: usize = 64 << 10;
+
 /// `text` with `before`, `inner` and `after` repeated to fill the longest statement.
 fn filled(before: &str, repeat: &str, after: &str) -> String {
     let room = SqlText::BYTES_MAX - before.len() - after.len();
@@ -191,4 +194,70 @@ fn any_cut_of_a_statement_gives_an_answer() {
             let _facts = analyze(&SqlText::new(part).unwrap(), &session(), &crate::Catalog::default());
         }
     }
+}
+
+#[test]
+fn much_of_a_block_or_a_chain_is_over_soon() {
+    on_a_small_stack(|| {
+        for (before, repeat) in [
+            ("", "select 1;"),
+            ("begin ", "else "),
+            ("begin ", "if (a) then "),
+            ("begin ", "case when a then "),
+            ("begin ", "case a "),
+            ("begin ", "for x in y do "),
+            ("begin ", "begin "),
+            ("begin ", "end "),
+            ("begin ", "declare x int; begin "),
+            ("begin ", "let x := (select "),
+            ("begin ", "let x := select 1; "),
+            ("begin ", "x := (execute immediate 'a'); "),
+            ("", "create task x as "),
+            ("", "create procedure p() as begin "),
+            ("", "create procedure p() as begin; "),
+            ("", "create alert a if (a) then "),
+            ("select 1", " ->> select 1"),
+            ("select 1 ?? ", "with a as (select 1), b as (select 1) "),
+            ("select ?? from ", "a, "),
+            ("select ?? from ", "(a join "),
+            ("select ?? from ", "table(a), "),
+            ("select ?? from ", "f(a), "),
+            ("select ?? from ", "@s/a, "),
+            ("select ", "identifier('a'), "),
+            ("select ", "{* "),
+            ("select * from t ", "match_recognize( pattern ( "),
+            ("select * from t match_recognize(", "after match "),
+            ("select a ", "into :x, "),
+            ("", "execute immediate 'select 1'; "),
+            ("execute immediate '", "execute immediate "),
+            ("", "set v = 'select 1'; execute immediate $v; "),
+            ("grant select on ", "t, "),
+            ("drop table ", "t, "),
+            ("alter table t set tag ", "a = 'b', "),
+            ("create view v ", "row access policy p "),
+            ("create view v ", "with tag "),
+            ("create table t as ", "select ?? from "),
+            ("copy into @s from (", "select * from t, "),
+            ("show tables ", "in schema "),
+            ("create database d ", "clone "),
+            ("use ", "a."),
+            ("select ?? from ", "a."),
+            ("call p(", "a => "),
+            ("create ", "or replace "),
+            ("explain ", "using "),
+            ("put file:///", "x "),
+            ("", "/* */ "),
+            ("", "-- \n"),
+            ("", "$$ $$ "),
+        ] {
+            let sql = format!("{before}{}", repeat.repeat(MUCH_BYTES / repeat.len()));
+            let started = Instant::now();
+            let line = facts(&sql);
+            assert!(
+                started.elapsed() < Duration::from_secs(15),
+                "{before}{repeat}… took {:?}: {line:.100}",
+                started.elapsed()
+            );
+        }
+    });
 }
