@@ -12,7 +12,7 @@ use cedar_policy::{
 use identity::Assurance;
 
 use crate::{
-    Classification, Place, PolicyError, Problem,
+    Classification, Place, PolicyError, Problem, absence,
     decision::BUILT_IN_RULES,
     entities::{ACTION_UNMASK, Vocabulary},
     kept::Kept,
@@ -220,6 +220,9 @@ fn read_rule(policy: Policy, place: Place, start: Start) -> Result<(String, Rule
     };
     if let Some(why) = bad_id {
         return Err(Problem::BadId { place, id, why });
+    }
+    if absence::grants(&policy) {
+        return Err(Problem::GrantsByAbsence { place, rule: id });
     }
     let bad = |why| Problem::BadAnnotation { place: place.clone(), rule: id.clone(), why };
     let mut rule = Rule {

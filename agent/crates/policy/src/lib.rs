@@ -41,6 +41,7 @@
 //! let forged = policy::Cleared { result: todo!(), masked: todo!(), rows: todo!(), mode: todo!() };
 //! ```
 
+mod absence;
 mod ask;
 mod beside;
 mod carry;

@@ -98,6 +98,17 @@ pub enum Problem {
         /// What is wrong.
         why: &'static str,
     },
+    /// A permit that counts where something was not found out.
+    #[error(
+        "{place}: rule {rule:?} would permit something because no AI agent was recognised, which proves nothing; ask with \
+         `principal has agent` in a `when`, or write a forbid"
+    )]
+    GrantsByAbsence {
+        /// Where the rule begins.
+        place: Place,
+        /// Its name.
+        rule: String,
+    },
     /// A classification file that is not what it should be.
     #[error("{place}: {message}")]
     Classification {
