@@ -3,6 +3,7 @@
 pub(crate) mod doctor;
 pub(crate) mod identity;
 pub(crate) mod init;
+pub(crate) mod policy;
 pub(crate) mod run;
 pub(crate) mod sessions;
 pub(crate) mod status;
@@ -44,6 +45,8 @@ enum Verb {
     Doctor,
     /// The CA in the trust stores of this host.
     Trust(trust::Args),
+    /// What statements are, and what a policy says of them.
+    Policy(policy::Args),
     /// The record: who asked Snowflake what, and what came of it.
     Sessions(sessions::Args),
     /// Who a process is to the agent, and how a job without a token gets an identity.
@@ -80,6 +83,7 @@ impl Cli {
             Verb::Status => status::run(&self.config, output),
             Verb::Doctor => doctor::run(&self.config, output),
             Verb::Trust(args) => trust::run(&self.config, &args, output),
+            Verb::Policy(args) => policy::run(&args),
             Verb::Sessions(args) => sessions::run(&self.config, &args, output),
             Verb::Identity(args) => identity::run(&self.config, &args, output),
         };
