@@ -6,7 +6,7 @@ use model::SqlText;
 use sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use crate::{
-    Catalog, Class, Facts, Opaque, SessionNames, Statement,
+    Catalog, Class, Facts, Landing, Opaque, Outputs, SessionNames, Statement,
     cursor::Cursor,
     follow, lex, literal, read,
     script::{self, Role, Unit},
@@ -14,6 +14,9 @@ use crate::{
 
 /// How deep texts within texts are read: `EXECUTE IMMEDIATE 'EXECUTE IMMEDIATE …'`.
 const NESTING_MAX: usize = 4;
+
+/// Most fillings of tables in one text that are told apart in what follows them.
+const LANDINGS_FOLLOWED_MAX: usize = 200;
 
 /// Reads a text as Snowflake would read it in a session with these names, with what the catalog knows of the objects that
 /// it names. With an empty catalog every answer is still true, and more of them are "unknown".
@@ -35,7 +38,8 @@ pub fn analyze(text: &SqlText, session: &SessionNames, catalog: &Catalog) -> Fac
     };
     let verb = lex::verb(&tokens);
     let literals = literal::find(text.as_str(), &tokens);
-    let mut reading = Reading { catalog, statements: Vec::new(), bytes_left: SqlText::BYTES_MAX };
+    let mut reading =
+        Reading { catalog, statements: Vec::new(), filled: Vec::new(), bytes_left: SqlText::BYTES_MAX };
     let read = reading.text(tokens, session, 0).map(|()| reading.statements);
     let wants = read.iter().flatten().flat_map(|statement| statement.wants.iter().cloned()).collect();
     Facts::new(text.clone(), verb, literals, read, wants)
@@ -44,12 +48,14 @@ pub fn analyze(text: &SqlText, session: &SessionNames, catalog: &Catalog) -> Fac
 struct Reading<'c> {
     catalog: &'c Catalog,
     statements: Vec<Statement>,
+    /// What they put into tables.
+    filled: Vec<Landing>,
     /// How much may be read of texts within the text.
     bytes_left: usize,
 }
 
 impl Reading<'_> {
-    /// Each statement under the names that those before it leave.
+    /// Each statement under the names that those before it leave, and with what they put into tables.
     fn text(
         &mut self,
         tokens: Vec<TokenWithSpan>,
@@ -97,8 +103,10 @@ impl Reading<'_> {
         let significant = lex::significant(&unit.tokens);
         let inner = inner_text(&significant, names)
             .filter(|inner| nesting < NESTING_MAX && inner.len() <= self.bytes_left);
-        let mut statement = read::unit(unit, &significant, names, self.catalog, inner.is_some())?;
+        let mut statement =
+            read::unit(unit, &significant, names, (self.catalog, &self.filled), inner.is_some())?;
         statement.is_inside = unit.is_inside || nesting > 0;
+        self.fill(&statement);
         self.statements.push(statement);
         if self.statements.len() > script::STATEMENTS_MAX {
             return Err(Opaque::TooMany);
@@ -112,6 +120,15 @@ impl Reading<'_> {
             Role::Block => None,
             Role::Statement | Role::Piped(_) => follow::change(&significant, names),
         })
+    }
+
+    /// Remembers what a statement puts into tables.
+    fn fill(&mut self, statement: &Statement) {
+        self.filled.extend(statement.landings.iter().cloned());
+        if self.filled.len() > LANDINGS_FOLLOWED_MAX {
+            let columns = Outputs::Unknown("too much was put into tables");
+            self.filled = vec![Landing { table: None, columns, is_new: false }];
+        }
     }
 }
 

@@ -228,6 +228,8 @@ pub struct Landing {
     pub table: Option<TableName>,
     /// Its columns that are filled. One without a name is filled by position.
     pub columns: Outputs,
+    /// Whether the statement makes the table, so that it has no other columns.
+    pub is_new: bool,
 }
 
 /// Where the columns of a result come from.

@@ -7,6 +7,7 @@
 
 mod calls;
 mod expr;
+mod filled;
 mod flow;
 mod from;
 mod holds;
@@ -51,9 +52,14 @@ pub(crate) struct Lineage {
     pub(crate) wants: BTreeSet<TableName>,
 }
 
-/// Follows a statement.
-pub(crate) fn follow(statement: &Statement, names: &SessionNames, catalog: &Catalog) -> Lineage {
-    let mut walk = Walk::new(names, catalog);
+/// Follows a statement. What earlier statements of the same text have filled tables with is in them by then.
+pub(crate) fn follow(
+    statement: &Statement,
+    names: &SessionNames,
+    catalog: &Catalog,
+    filled: &[Landing],
+) -> Lineage {
+    let mut walk = Walk::new(names, catalog, filled);
     let mut landings = Vec::new();
     let mut outputs = Outputs::Known(Vec::new());
     if let Statement::Query(query) = statement {
@@ -77,6 +83,8 @@ pub(crate) fn follow(statement: &Statement, names: &SessionNames, catalog: &Cata
 struct Walk<'c> {
     names: &'c SessionNames,
     catalog: &'c Catalog,
+    /// What was put into tables before, by the same text.
+    filled: &'c [Landing],
     bases: Bases,
     /// What decides, so far.
     decides: Flow,
@@ -102,10 +110,11 @@ struct Walk<'c> {
 }
 
 impl<'c> Walk<'c> {
-    fn new(names: &'c SessionNames, catalog: &'c Catalog) -> Self {
+    fn new(names: &'c SessionNames, catalog: &'c Catalog, filled: &'c [Landing]) -> Self {
         Self {
             names,
             catalog,
+            filled,
             bases: Bases::default(),
             decides: Flow::default(),
             ctes: HashMap::new(),

@@ -9,7 +9,8 @@ use sqlparser::{
 };
 
 use crate::{
-    Access, Catalog, Class, Effect, Elsewhere, Opaque, Outputs, Parse, SessionNames, Statement, copy,
+    Access, Catalog, Class, Effect, Elsewhere, Landing, Opaque, Outputs, Parse, SessionNames, Statement,
+    copy,
     cursor::Cursor,
     definition, depth, lex, mentions, plain, rewrite,
     script::{Role, Unit},
@@ -20,12 +21,15 @@ use crate::{
 /// How far the parser may recurse: a few of its functions for each level of nesting that the depth check lets through.
 const PARSER_RECURSION_MAX: usize = 4 * depth::NESTING_MAX;
 
+/// What is known of tables: from the catalog, and from what the statements before put into them.
+pub(crate) type Known<'a> = (&'a Catalog, &'a [Landing]);
+
 /// Reads a unit. `knows_text`: whether the text that it runs is read beside it.
 pub(crate) fn unit(
     unit: &Unit,
     significant: &[&TokenWithSpan],
     names: &SessionNames,
-    catalog: &Catalog,
+    known: Known<'_>,
     knows_text: bool,
 ) -> Result<Statement, Opaque> {
     depth::check(significant)?;
@@ -36,7 +40,7 @@ pub(crate) fn unit(
         Role::Statement => 0,
     };
     let tokens = rewrite::rewrite(&unit.tokens, names, piped);
-    let mut statement = if knows_text { immediate() } else { whole(tokens, significant, names, catalog)? };
+    let mut statement = if knows_text { immediate() } else { whole(tokens, significant, names, known)? };
     mentions::add(significant, names, &mut statement);
     if matches!(statement.class, Class::Put | Class::Get) {
         mentions::add_hidden_stage(&unit.tokens, names, &mut statement);
@@ -76,7 +80,7 @@ fn whole(
     tokens: Vec<TokenWithSpan>,
     original: &[&TokenWithSpan],
     names: &SessionNames,
-    catalog: &Catalog,
+    known: Known<'_>,
 ) -> Result<Statement, Opaque> {
     let names_stage = lex::names_stage(&tokens);
     let significant = lex::significant(&tokens);
@@ -89,13 +93,13 @@ fn whole(
             return Err(Opaque::TooDeep);
         }
         let inner = lex::significant(explained);
-        return Ok(explain(whole(explained.to_vec(), &inner, names, catalog)?));
+        return Ok(explain(whole(explained.to_vec(), &inner, names, known)?));
     }
     if let Some(statement) = plain::read(&significant, names) {
         return Ok(statement);
     }
     let is_copy = Cursor::new(original).stands(&["COPY"]);
-    match parse(tokens, names, catalog, names_stage) {
+    match parse(tokens, names, known, names_stage) {
         Ok(mut statement) => {
             copy::unloads(original, &mut statement);
             Ok(statement)
@@ -148,7 +152,7 @@ fn explain(mut statement: Statement) -> Statement {
 fn parse(
     tokens: Vec<TokenWithSpan>,
     names: &SessionNames,
-    catalog: &Catalog,
+    known: Known<'_>,
     names_stage: bool,
 ) -> Result<Statement, Opaque> {
     if holds_statements(&tokens) {
@@ -163,7 +167,7 @@ fn parse(
         let at = next.span.start;
         return Err(Opaque::Syntax { line: at.line, column: at.column });
     }
-    statement::read(&parsed, names, catalog, names_stage)
+    statement::read(&parsed, names, known.0, known.1, names_stage)
 }
 
 /// Whether the parser would read statements within the statement. It does so by recursion, with a large part of the

@@ -6,7 +6,7 @@ use sqlparser::ast::{
 };
 
 use crate::{
-    Access, Catalog, Class, Elsewhere, Opaque, Outputs, SessionNames, Statement, lineage,
+    Access, Catalog, Class, Elsewhere, Landing, Opaque, Outputs, SessionNames, Statement, lineage,
     plain::{self, uses},
     reach::{self, Reached},
 };
@@ -16,11 +16,12 @@ pub(crate) fn read(
     parsed: &ast::Statement,
     names: &SessionNames,
     catalog: &Catalog,
+    filled: &[Landing],
     names_stage: bool,
 ) -> Result<Statement, Opaque> {
     let reader = Reader { names, reached: reach::reached(parsed, names)? };
     let mut statement = reader.statement(parsed)?;
-    let followed = lineage::follow(parsed, names, catalog);
+    let followed = lineage::follow(parsed, names, catalog, filled);
     if matches!(parsed, ast::Statement::Query(_)) {
         statement.outputs = followed.outputs;
     }

@@ -244,6 +244,18 @@ impl<'c> Walk<'c> {
 
     /// A table that is stored under the first of these names that there is.
     pub(super) fn stored(&mut self, candidates: &[TableName]) -> (Rc<Relation<'c>>, Vec<TableId>) {
+        let is_made =
+            |name: &TableName| self.filled.iter().any(|l| l.is_new && l.table.as_ref() == Some(name));
+        // What the text has made is where it was made.
+        let candidates = match candidates {
+            [first, ..] if is_made(first) => std::slice::from_ref(first),
+            all => all,
+        };
+        let (relation, ids) = self.before_this_text(candidates);
+        (self.with_filled(relation, &ids), ids)
+    }
+
+    fn before_this_text(&mut self, candidates: &[TableName]) -> (Rc<Relation<'c>>, Vec<TableId>) {
         let catalog = self.catalog;
         let mut unknown = Vec::new();
         for name in candidates {

@@ -58,7 +58,7 @@ impl<'c> Walk<'c> {
         if named > 0 {
             rows.parts.truncate(named);
         }
-        Landing { table, columns: self.outputs(rows) }
+        Landing { table, columns: self.outputs(rows), is_new: false }
     }
 
     fn idents(&self, names: &[ObjectName]) -> Vec<Ident> {
@@ -238,26 +238,27 @@ impl<'c> Walk<'c> {
     fn merge_by_name(&mut self, table: Option<TableName>, tables: &Tables<'c>) -> Landing {
         let flow = self.all_columns(tables);
         let columns = self.outputs(Relation::anything(flow));
-        Landing { table, columns }
+        Landing { table, columns, is_new: false }
     }
 
     fn create_table(&mut self, create: &CreateTable) -> Vec<Landing> {
         let table = self.names.table(&create.name).ok();
         if let Some(source) = &create.clone {
             let (relation, _) = self.named_table(source);
-            return vec![self.land(table, Vec::new(), Relation::clone(&relation))];
+            let landing = self.land(table, Vec::new(), Relation::clone(&relation));
+            return vec![Landing { is_new: !create.if_not_exists, ..landing }];
         }
         let Some(query) = &create.query else { return Vec::new() };
         let rows = self.query(query, None);
         let names = create.columns.iter().map(|column| self.names.ident(&column.name)).collect();
-        vec![self.land(table, names, rows)]
+        vec![Landing { is_new: !create.if_not_exists, ..self.land(table, names, rows) }]
     }
 
     fn create_view(&mut self, view: &CreateView) -> Vec<Landing> {
         let table = self.names.table(&view.name).ok();
         let rows = self.query(&view.query, None);
         let names = view.columns.iter().map(|column| self.names.ident(&column.name)).collect();
-        vec![self.land(table, names, rows)]
+        vec![Landing { is_new: !view.if_not_exists, ..self.land(table, names, rows) }]
     }
 
     fn copy(&mut self, statement: &Statement) -> Vec<Landing> {

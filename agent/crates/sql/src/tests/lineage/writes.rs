@@ -74,3 +74,31 @@ fn files_of_stages() {
     ]);
     open(&[("copy into tgt from @stage", "TGT: *=?")]);
 }
+
+#[test]
+fn what_a_text_puts_into_a_table_is_in_it_from_then_on() {
+    known(&[
+        ("create temp table n as select ssn as s, a from t; select s from n", "S=N.S|T.SSN"),
+        ("create view n (k) as select ssn from t; select * from n", "K=N.K|T.SSN"),
+        ("create table n clone u; select ssn from n", "SSN=N.SSN|U.SSN"),
+        ("create table n as select * from nowhere; select a, b from n", "A=N.A|NOWHERE.A B=N.B|NOWHERE.B"),
+        ("insert into tgt (p) select ssn from t; select p, q from tgt", "P=T.SSN|TGT.P Q=TGT.Q"),
+        ("update tgt set q = t.ssn from t; select * from tgt", "P=TGT.P Q=T.SSN|TGT.Q R=TGT.R"),
+        ("insert into other select ssn as s from t; select s, x from other", "S=OTHER.S|T.SSN X=OTHER.X"),
+        ("insert into other (s) values (my_udf()); select s from other", "S=?"),
+        (
+            "create table a1 as select ssn as x1 from t; create table a2 as select x1 as x2 from a1; select x2 from a2",
+            "X2=A1.X1|A2.X2|T.SSN",
+        ),
+        ("create table n as select max(ssn) from t; select z from n", "Z=N.Z|T.SSN"),
+        (
+            "create table n as select ssn as s from t; create or replace table n as select a as s from t; select s from n",
+            "S=N.S|T.A",
+        ),
+        ("create table if not exists n as select ssn as s from t; select z from n", "Z=N.Z"),
+        ("insert into identifier($x) select ssn from t; select a from u", "A=?"),
+        ("insert into identifier($x) select ssn from t; select x from u", "X=T.SSN|U.X"),
+        ("select ssn from t; select a from t", "A=T.A"),
+    ]);
+    open(&[("insert into n select * from t; select a from n", "A=N.A|T.*")]);
+}
