@@ -7,10 +7,12 @@
 mod intercept;
 pub mod load;
 mod peers;
+mod sql;
 mod table;
 mod usage;
 
 pub use intercept::{Intercept, intercept};
+pub use sql::{Sql, sql};
 
 /// The name under which everything is asked for.
 const SERVER_NAME: &str = "acme.snowflakecomputing.com";

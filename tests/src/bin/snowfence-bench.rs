@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use lab::bench::{Intercept, intercept};
+use lab::bench::{Intercept, Sql, intercept, sql};
 
 /// Measures Snowfence beside other programs, on this machine and in one run.
 #[derive(Debug, Parser)]
@@ -18,11 +18,16 @@ struct Cli {
 enum What {
     /// What interception costs: direct, the agent, nginx, haproxy, mitmproxy
     Intercept(Intercept),
+    /// What reading SQL costs, and how much of a corpus is understood
+    Sql(Sql),
 }
 
 fn main() -> ExitCode {
-    let Cli { what: What::Intercept(sizes) } = Cli::parse();
-    let told = intercept(sizes).and_then(|report| Ok(io::stdout().write_all(report.as_bytes())?));
+    let report = match Cli::parse().what {
+        What::Intercept(sizes) => intercept(sizes),
+        What::Sql(what) => sql(&what),
+    };
+    let told = report.and_then(|report| Ok(io::stdout().write_all(report.as_bytes())?));
     match told {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
