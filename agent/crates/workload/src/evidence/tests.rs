@@ -228,7 +228,7 @@ fn a_step_that_says_nothing_or_too_much_makes_nobody() {
     let of = |pid| read(&scene(fake.root(), &worker), &owner(pid, LATER, member(pid)), &CLOCKS);
     assert!(matches!(of(60).found().unwrap().claim, Err(NobodyReason::NoStatement(_))));
     assert_eq!(of(70).found().unwrap().claim.as_ref().err(), Some(&NobodyReason::EnvironmentTooLarge));
-    assert_eq!((of(70).worker(), of(70).step()), (None, None));
+    assert_eq!((of(70).worker(), of(70).step()), (Some(20), Some(70)));
 }
 
 #[test]
