@@ -57,6 +57,8 @@ pub(crate) struct Statement {
     pub(crate) speaks: fn(Lookup<'_>) -> bool,
     /// The job it speaks of.
     pub(crate) job: fn(Lookup<'_>) -> Result<Job, StatementError>,
+    /// Whether it starts several processes for one job, all with the same token.
+    pub(crate) is_split: bool,
 }
 
 /// Where the token of a job is.
@@ -136,6 +138,13 @@ impl Provider {
             Place::Variable(_) | Place::File(_) => [None; 3],
         };
         variables.iter().copied().chain(of_place.into_iter().flatten())
+    }
+
+    /// Whether its runner starts several processes for one job, all with the same token, so that only what the runner
+    /// tells them says that they are one job.
+    #[must_use]
+    pub fn splits_jobs(self) -> bool {
+        self.description().statement.as_ref().is_some_and(|statement| statement.is_split)
     }
 
     /// Whether a runner of this provider tells a step about its job.

@@ -20,6 +20,8 @@ const REMEMBERED_MAX: usize = 8192;
 pub(crate) enum Unit {
     /// A job below a worker, by the worker or by what the runner started.
     Worker(ProcessKey),
+    /// A job that has several processes of its runner, as the runner names it: provider, project and run.
+    Stated(Provider, String, String),
     /// A pod, by its uid.
     Pod(String),
     /// A container, by its id.

@@ -325,9 +325,16 @@ impl Workload {
             return Err(VerifyError::OtherJob("pod").into());
         }
         // What the job may not have is not bound to it either.
-        self.bindings.look(token, &principal, &found.unit, now)?;
+        let unit = match statement.filter(|_| issuer.provider().splits_jobs()) {
+            Some(stated) => {
+                let job = stated.job();
+                &Unit::Stated(stated.provider(), job.repository.clone(), job.run_id.clone())
+            }
+            None => &found.unit,
+        };
+        self.bindings.look(token, &principal, unit, now)?;
         self.jobs.establish(found.job.worker, &principal)?;
-        self.bindings.bind(token, &principal, &found.unit, now)?;
+        self.bindings.bind(token, &principal, unit, now)?;
         Ok(principal)
     }
 }

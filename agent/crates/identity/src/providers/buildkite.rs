@@ -34,6 +34,7 @@ pub(crate) const BUILDKITE: Description = Description {
     statement: Some(Statement {
         speaks: |variable| is_set(variable, "BUILDKITE_JOB_ID"),
         job: from_variables,
+        is_split: false,
     }),
 };
 

@@ -30,6 +30,7 @@ pub(crate) const CIRCLECI: Description = Description {
     statement: Some(Statement {
         speaks: |variable| is_set(variable, "CIRCLE_PROJECT_ID"),
         job: from_variables,
+        is_split: false,
     }),
 };
 

@@ -38,7 +38,7 @@ pub(crate) const PUBLIC: Description = Description {
     place: PLACE,
     variables: VARIABLES,
     claims: from_claims,
-    statement: Some(Statement { speaks: is_public, job: from_variables }),
+    statement: Some(Statement { speaks: is_public, job: from_variables, is_split: false }),
 };
 
 /// An Enterprise Server, `https://HOST/_services/token`, or an enterprise with data residency.
@@ -46,7 +46,7 @@ pub(crate) const ENTERPRISE: Description = Description {
     word: "github-enterprise",
     issuer: None,
     hosts: &[],
-    statement: Some(Statement { speaks: is_enterprise, job: from_variables }),
+    statement: Some(Statement { speaks: is_enterprise, job: from_variables, is_split: false }),
     ..PUBLIC
 };
 

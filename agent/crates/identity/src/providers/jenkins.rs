@@ -1,7 +1,8 @@
 //! Jenkins, with its plugin "OpenID Connect Provider". Source: the plugin's own documentation.
 //!
 //! A job has a token only inside `withCredentials`, in a variable that its author names; `sub` is the address of the job
-//! unless an administrator made it something else.
+//! unless an administrator made it something else. Its agent starts a process for each `sh` step of a build, and all have
+//! the same token; a pipeline can set the variables that say which build it is, though nobody does.
 
 use super::{describing, formed, is_number, is_set, naming};
 use crate::{
@@ -19,7 +20,11 @@ pub(crate) const JENKINS: Description = Description {
     place: Place::Variable(&[]),
     variables: &["JENKINS_URL", "JOB_URL", "BUILD_NUMBER", "GIT_BRANCH", "GIT_COMMIT"],
     claims: from_claims,
-    statement: Some(Statement { speaks: |variable| is_set(variable, "JENKINS_URL"), job: from_variables }),
+    statement: Some(Statement {
+        speaks: |variable| is_set(variable, "JENKINS_URL"),
+        job: from_variables,
+        is_split: true,
+    }),
 };
 
 fn from_claims(claims: &Claims) -> Result<Job, VerifyError> {

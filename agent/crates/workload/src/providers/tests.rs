@@ -329,8 +329,8 @@ async fn a_token_that_is_too_long_is_no_token() {
 #[tokio::test]
 async fn a_token_is_refused_in_another_job_than_the_one_that_showed_it_first() {
     for provider in Provider::ALL {
-        if provider == Provider::Kubernetes {
-            continue; // Its jobs are pods: see below.
+        if provider == Provider::Kubernetes || provider.splits_jobs() {
+            continue; // Its jobs are pods, or several processes: see below.
         }
         let host = Host::new(provider).await;
         // GitHub's tokens are told apart by the check run.
@@ -341,6 +341,23 @@ async fn a_token_is_refused_in_another_job_than_the_one_that_showed_it_first() {
         assert_eq!(host.reason(&second).await, NobodyReason::TokenOfOtherJob, "{provider:?}");
         assert_eq!(host.workload.principal(&first, at(2)).await.assurance(), Assurance::Verified);
     }
+}
+
+#[tokio::test]
+async fn where_a_job_has_several_processes_of_its_runner_its_token_counts_in_each_and_in_no_other_job() {
+    let host = Host::new(Provider::Jenkins).await;
+    let token = host.token(&json!({}));
+    for job in [0, 1] {
+        let evidence = host.evidence(&token, job);
+        let principal = host.workload.principal(&evidence, at(1)).await;
+        assert_eq!(principal.assurance(), Assurance::Verified, "{:?}", principal.reason());
+    }
+    let mut other = host.stated();
+    other.retain(|(name, _)| *name != "BUILD_NUMBER");
+    other.push(("BUILD_NUMBER", "8".to_owned()));
+    let host = Host::new(Provider::Jenkins).await;
+    let evidence = host.evidence_with(&other, &host.token(&json!({})), 0);
+    assert_eq!(host.reason(&evidence).await, NobodyReason::Refused(VerifyError::OtherJob("run_id")));
 }
 
 #[tokio::test]
