@@ -2,6 +2,7 @@
 
 mod file;
 mod issuers;
+mod people;
 
 use std::{
     io,
@@ -10,8 +11,11 @@ use std::{
 };
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
+use identity::{AgentTable, GroupRules};
 use model::{HostName, Mode};
 use workload::IssuerConfig;
+
+pub(crate) use self::people::Offboarding;
 
 use self::file::{File, ModeWord};
 use crate::proxies::Proxy;
@@ -51,6 +55,12 @@ pub(crate) struct Config {
     pub(crate) units: Vec<String>,
     /// Who may vouch for jobs.
     pub(crate) issuers: Vec<IssuerConfig>,
+    /// AI agents that are recognised.
+    pub(crate) agents: AgentTable,
+    /// Groups that jobs are put into.
+    pub(crate) groups: GroupRules,
+    /// Where it is asked who has left.
+    pub(crate) offboarding: Offboarding,
     pub(crate) runner_env_files: Vec<PathBuf>,
     pub(crate) certifi_roots: Vec<PathBuf>,
 }
@@ -111,6 +121,9 @@ impl Config {
             runners: file.workload.runners,
             units: file.workload.units,
             issuers: issuers::issuers(file.identity)?,
+            agents: people::agents(file.agents)?,
+            groups: people::groups(file.groups)?,
+            offboarding: people::offboarding(file.offboarding)?,
             runner_env_files: file.trust.runner_env_files,
             certifi_roots: file.trust.certifi_roots,
         })

@@ -6,6 +6,7 @@ use interception::{Interception, Scope};
 use model::{HostName, Mode};
 use proxy::Corridor;
 use serde::{Deserialize, Serialize};
+use workload::StatusWatch;
 
 use crate::{
     config::Config,
@@ -43,6 +44,9 @@ pub(crate) struct Status {
     /// What went on untouched, because it is not Snowflake's.
     pub(crate) passed: Passed,
     pub(crate) sessions: usize,
+    /// Where it is asked who has left.
+    #[serde(default)]
+    pub(crate) offboarding: Vec<StatusSource>,
     /// How many rules the policy has.
     pub(crate) rules: usize,
     pub(crate) record: Record,
@@ -98,6 +102,16 @@ pub(crate) struct Passed {
     pub(crate) refused: u64,
 }
 
+/// See [`workload::SourceReport`].
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct StatusSource {
+    pub(crate) source: String,
+    pub(crate) deactivated: usize,
+    pub(crate) read_seconds_ago: Option<u64>,
+    pub(crate) stale: bool,
+    pub(crate) fault: Option<String>,
+}
+
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct LsmProgram {
     pub(crate) name: String,
@@ -130,6 +144,7 @@ pub(crate) struct Reporter {
     pub(crate) guarded: Arc<Guarded>,
     pub(crate) helpers: Arc<Helpers>,
     pub(crate) proxies: Arc<Proxies>,
+    pub(crate) status: StatusWatch,
 }
 
 impl Reporter {
@@ -170,6 +185,8 @@ impl Reporter {
                 Vec::new()
             }
         };
+        let offboarding = self.status.report();
+        warnings.extend(offboarding.iter().filter_map(unread));
         let status = Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
@@ -187,6 +204,7 @@ impl Reporter {
             forwarded_dropped,
             passed: passed(self.corridor.passed()),
             sessions: self.corridor.session_count(),
+            offboarding: offboarding.into_iter().map(source).collect(),
             rules: self.rules,
             record: Record { folder: self.config.record_dir(), entries: self.journal.head().seq },
             lsm: self.interception.lsm().iter().map(lsm_program).collect(),
@@ -227,6 +245,18 @@ fn scope(scope: Scope) -> &'static str {
 fn passed(passed: proxy::Passed) -> Passed {
     let proxy::Passed { open, connections, bytes, refused } = passed;
     Passed { open, connections, bytes, refused }
+}
+
+/// What is to be said of a source that does not answer.
+fn unread(source: &workload::SourceReport) -> Option<String> {
+    let age = if source.is_stale { "for too long" } else { "now" };
+    let fault = source.fault.as_deref().or(source.is_stale.then_some("it has not answered"))?;
+    Some(format!("{} cannot be read {age}: {fault}", source.name))
+}
+
+fn source(report: workload::SourceReport) -> StatusSource {
+    let workload::SourceReport { name, deactivated, read_seconds_ago, is_stale, fault } = report;
+    StatusSource { source: name, deactivated, read_seconds_ago, stale: is_stale, fault }
 }
 
 fn lsm_program(found: &interception::LsmProgram) -> LsmProgram {

@@ -17,7 +17,7 @@ use policy::{Classification, Policies, PolicyFile};
 use proxy::{Arrival, Corridor, Dial, Parts};
 use tls::{Authority, Originator, Terminator};
 use tokio::net::{TcpStream, UnixListener};
-use workload::Workload;
+use workload::{StatusWatch, Workload};
 
 use crate::{
     config::Config, control, copies, guarded::Guarded, probe::Prober, proxies::Proxies, strangers::Strangers,
@@ -42,6 +42,8 @@ pub(crate) struct Built {
     pub(crate) prober: Prober,
     pub(crate) control: UnixListener,
     pub(crate) workload: Arc<Workload>,
+    /// Who has left.
+    pub(crate) status: StatusWatch,
     /// How many rules there are.
     pub(crate) rules: usize,
 }
@@ -59,6 +61,9 @@ pub(crate) async fn build(config: &Config) -> Result<Built> {
     let authority = authority(config)?;
     let originator = Arc::new(Originator::new(&config.extra_roots, Some(authority.root_der()))?);
     let workload = Arc::new(workload(config, &originator)?);
+    let status =
+        StatusWatch::start(config.offboarding.status(&config.state, &originator.client_config())).await;
+    let status = status.context("offboarding")?;
     let domains = config.domains.clone();
     let terminator =
         Terminator::new(authority, move |name| domains.iter().any(|domain| name.is_within(domain)))?;
@@ -101,6 +106,7 @@ pub(crate) async fn build(config: &Config) -> Result<Built> {
         policies,
         journal: journal.clone(),
         copies,
+        status: status.clone(),
     });
     Ok(Built {
         interception,
@@ -111,6 +117,7 @@ pub(crate) async fn build(config: &Config) -> Result<Built> {
         prober,
         control,
         workload,
+        status,
         rules,
     })
 }
@@ -168,7 +175,7 @@ pub(crate) fn authority(config: &Config) -> Result<Arc<Authority>> {
 
 /// Finds out who opens connections. Nobody is asked yet.
 pub(crate) fn workload(config: &Config, originator: &Originator) -> Result<Workload> {
-    Ok(Workload::new(workload::Config {
+    let workload = Workload::new(workload::Config {
         worker_exes: config.workers.clone(),
         runner_exes: config.runners.clone(),
         units: config.units.clone(),
@@ -176,7 +183,8 @@ pub(crate) fn workload(config: &Config, originator: &Originator) -> Result<Workl
         tls: originator.client_config(),
         proc_deadline: PROCESS_WAIT_MAX,
         issuer_deadline: ISSUER_WAIT_MAX,
-    })?)
+    })?;
+    Ok(workload.recognising(config.agents.clone()).grouping(config.groups.clone()))
 }
 
 fn journal(config: &Config) -> Result<audit::Journal> {

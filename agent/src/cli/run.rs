@@ -77,7 +77,8 @@ fn raise_descriptors() {
 }
 
 async fn guard(config: &Config, built: Built) -> Result<()> {
-    let Built { interception, corridor, journal, guarded, proxies, prober, control, workload, rules } = built;
+    let Built { interception, corridor, journal, guarded, proxies, prober, control, workload, status, rules } =
+        built;
     let interception = Arc::new(interception);
     let helpers = Arc::new(Helpers::new(config.ocsp_hosts.clone()));
     let reporter = Reporter {
@@ -89,11 +90,14 @@ async fn guard(config: &Config, built: Built) -> Result<()> {
         guarded: guarded.clone(),
         helpers: helpers.clone(),
         proxies: proxies.clone(),
+        status,
     };
     let answers = control::Answers { status: Box::new(move || reporter.json()), workload };
     let control = control::serve(control, Arc::new(answers));
     let watch = Arc::new(Watch::new(config, guarded, helpers, proxies, prober, interception.clone()));
     watch.begin().await;
+    // It holds nothing of the kernel's, and ends with the runtime.
+    tokio::spawn(corridor.clone().watch_departures());
     let keeping = tokio::spawn(watch.clone().keep());
     let learning = tokio::spawn(watch.learn());
 

@@ -112,6 +112,10 @@ fn up(status: &Status) -> String {
     }
     line("policy", counted(status.rules, "rule", "rules"));
     line("sessions", status.sessions.to_string());
+    for source in &status.offboarding {
+        let read = source.read_seconds_ago.map_or("never read".to_owned(), |ago| format!("read {ago} s ago"));
+        line("left", format!("{} deactivated by {}, {read}", source.deactivated, source.source));
+    }
     let entries = counted(status.record.entries, "entry", "entries");
     line("record", format!("{entries} in {}", status.record.folder.display()));
     if let Some(count) = status.forwarded_dropped {

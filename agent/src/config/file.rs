@@ -7,6 +7,8 @@ use std::{collections::BTreeMap, path::PathBuf};
 use interception::LsmConfig;
 use serde::Deserialize;
 
+use super::people::{AgentEntry, GroupEntry, OffboardingSection};
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct File {
@@ -26,6 +28,12 @@ pub(super) struct File {
     pub(super) workload: Workload,
     #[serde(default)]
     pub(super) identity: Identity,
+    #[serde(default)]
+    pub(super) agents: Vec<AgentEntry>,
+    #[serde(default)]
+    pub(super) groups: Vec<GroupEntry>,
+    #[serde(default)]
+    pub(super) offboarding: OffboardingSection,
     #[serde(default)]
     pub(super) trust: Trust,
 }

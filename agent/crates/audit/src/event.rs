@@ -16,7 +16,7 @@ pub use asked::{Decision, Login, RefusedConnection, RefusedRequest, Statement, T
 pub use container::Container;
 pub use outcome::{Answered, Closing, Failed, LoggedIn, Lost, MaskedColumn, Outcome, Reading, Withheld};
 pub use own_session::{OwnSession, OwnStep};
-pub use who::{Assurance, JobProcesses, Namespaces, Parent, Process, Who};
+pub use who::{AgentEvidence, AiAgent, Assurance, JobProcesses, Namespaces, Parent, Process, Who};
 
 use crate::wire;
 

@@ -4,6 +4,7 @@
 //! May touch: model.
 //! Never: I/O, clocks, randomness, or a principal called verified that no signature stands behind.
 
+mod advice;
 mod agents;
 mod claims;
 mod departed;
@@ -20,6 +21,7 @@ pub mod testing;
 mod token;
 mod verify;
 
+pub use advice::{advice, runner};
 pub use agents::{Agent, AgentEvidence, AgentKind, AgentKindError, AgentTable};
 pub use departed::{Departed, Departure, Gone, Handle, Part};
 pub use glob::{Glob, GlobError};

@@ -81,6 +81,11 @@ pub enum NobodyReason {
     /// The step states no job.
     #[error(transparent)]
     NoStatement(#[from] StatementError),
+    /// The runner does not take jobs of that repository.
+    #[error(
+        "the repository in the environment of the job's step is not one that its runner is registered for"
+    )]
+    OtherRegistration,
     /// The address for asking a token leads somewhere else than to the provider.
     #[error(
         "the address by which the job's step would ask for its token (ACTIONS_ID_TOKEN_REQUEST_URL, BUILDKITE_AGENT_ENDPOINT) \

@@ -7,7 +7,7 @@ use std::{
 
 use model::Timestamp;
 
-use crate::{Agent, GroupRules, Job, NobodyReason, ObservedJob, Provider};
+use crate::{Agent, GroupRules, Job, NobodyReason, ObservedJob, Provider, advice};
 
 /// How much stands behind a principal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -47,6 +47,9 @@ pub struct Principal(Standing, Company);
 struct Company {
     agent: Option<Agent>,
     groups: BTreeSet<String>,
+    /// The word of the provider whose runner is at work, where nobody could be identified.
+    runner: Option<&'static str>,
+    registration: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,6 +101,37 @@ impl Principal {
     pub fn grouped(mut self, rules: &GroupRules) -> Self {
         self.1.groups = rules.groups_of(&self);
         self
+    }
+
+    /// The same, below a runner of the provider with this word. It is only for what people are told.
+    #[must_use]
+    pub fn below_runner(mut self, provider: Option<&'static str>) -> Self {
+        self.1.runner = provider;
+        self
+    }
+
+    /// The same, at a runner that is registered as this says: `runner lab of https://github.com/acme`.
+    #[must_use]
+    pub fn registered(mut self, registration: String) -> Self {
+        self.1.registration = Some(registration);
+        self
+    }
+
+    /// What the host knows of the runner of an observed job.
+    #[must_use]
+    pub fn registration(&self) -> Option<&str> {
+        self.1.registration.as_deref()
+    }
+
+    /// What its job has to do to have a verified identity; it completes "to have a verified identity, ". Verified ones
+    /// need nothing.
+    #[must_use]
+    pub fn advice(&self) -> Option<&'static str> {
+        match self.assurance() {
+            Assurance::Verified => None,
+            Assurance::Observed => advice(self.provider()?.as_str()),
+            Assurance::None => advice(self.1.runner?),
+        }
     }
 
     /// The AI agent that acts for it, where one was recognised. That none was recognised does not mean that there is
@@ -287,6 +321,10 @@ mod tests {
         assert_eq!(principal.assurance(), Assurance::None);
         assert_eq!(principal.id(), "unidentified");
         assert_eq!(principal.reason(), Some(&NobodyReason::NoJob));
+        assert_eq!(principal.advice(), None);
+        let below = principal.clone().below_runner(Some("github"));
+        assert!(below.advice().unwrap().contains("id-token: write"));
+        assert!(observed().advice().unwrap().contains("id-token: write"));
         assert_eq!((principal.provider(), principal.job_facts(), principal.run_id()), (None, None, None));
     }
 

@@ -210,9 +210,10 @@ impl<'a> Things<'a> {
     }
 }
 
-/// Attributes of the schema's `Workload`, each of them.
+/// Attributes of the schema's `Workload`, each of them that it has.
 pub(crate) fn principal_attributes(principal: &Principal) -> Vec<(&'static str, String)> {
     let job = principal.job_facts();
+    let agent = principal.agent();
     let of_job = |pick: fn(&identity::Job) -> Option<&String>| job.and_then(pick).map_or("", String::as_str);
     [
         ("assurance", principal.assurance().as_str()),
@@ -228,6 +229,9 @@ pub(crate) fn principal_attributes(principal: &Principal) -> Vec<(&'static str, 
         ("run_id", principal.run_id().unwrap_or_default()),
     ]
     .into_iter()
+    // Left out and not empty, so that a rule has to ask whether there is one.
+    .chain(agent.map(|agent| ("agent", agent.name())))
+    .chain(agent.map(|agent| ("agent_evidence", agent.evidence().as_str())))
     .map(|(name, value)| (name, value.to_owned()))
     .collect()
 }
@@ -250,6 +254,7 @@ pub(crate) fn groups(principal: &Principal) -> Vec<String> {
     .into_iter()
     .flatten()
     .chain(claimed.map(|group| format!("{of}group:{group}")))
+    .chain(principal.groups().map(str::to_owned))
     .collect()
 }
 

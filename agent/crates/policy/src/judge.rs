@@ -127,6 +127,10 @@ impl<'a> Judge<'a> {
         if missed_only_assurance {
             reason.push_str(&format!("; one does for verified jobs, but this one's identity is {assurance}"));
         }
+        let is_nobody = assurance == Assurance::None;
+        if let Some(advice) = self.who.advice.filter(|_| missed_only_assurance || is_nobody) {
+            reason.push_str(&format!("; to have a verified identity, {advice}"));
+        }
         Refusal::Denial(Denial::built_in(built_in::DEFAULT_DENY, reason))
     }
 

@@ -11,12 +11,14 @@ pub(crate) struct Who {
     /// The name used in rules and records.
     pub(crate) id: String,
     pub(crate) assurance: Assurance,
-    /// Attributes of the schema's `Workload`, each of them.
+    /// Attributes of the schema's `Workload`, each of them that it has.
     pub(crate) attributes: Vec<(&'static str, String)>,
     /// `repository:acme/etl` and its like.
     pub(crate) groups: Vec<String>,
     /// Why nobody is known; only without assurance.
     pub(crate) unknown_because: Option<String>,
+    /// What it takes to be verified; see [`Principal::advice`].
+    pub(crate) advice: Option<&'static str>,
 }
 
 impl Who {
@@ -27,6 +29,7 @@ impl Who {
             attributes: principal_attributes(principal),
             groups: groups(principal),
             unknown_because: principal.reason().map(ToString::to_string),
+            advice: principal.advice(),
         }
     }
 

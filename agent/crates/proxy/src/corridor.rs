@@ -64,6 +64,8 @@ pub struct Parts {
     pub journal: audit::Journal,
     /// Where tagged data went.
     pub copies: Arc<Copies>,
+    /// Who has left.
+    pub status: workload::StatusWatch,
 }
 
 /// Everything between a client's connection and Snowflake.
@@ -84,6 +86,8 @@ pub struct Corridor {
     pub(crate) copies: Arc<Copies>,
     pub(crate) sql_api: sql_api::Memory,
     pub(crate) addresses: Arc<dyn Addresses>,
+    /// Who has left.
+    pub(crate) status: workload::StatusWatch,
     /// The way for what is not Snowflake's.
     pub(crate) passage: Passage,
     workload: Arc<workload::Workload>,
@@ -159,6 +163,7 @@ impl Corridor {
             copies: parts.copies,
             sql_api: sql_api::Memory::new(),
             addresses: parts.addresses,
+            status: parts.status,
             passage: Passage::new(),
             workload: parts.workload,
             terminator: parts.terminator,
@@ -308,7 +313,7 @@ impl Corridor {
     }
 
     /// One request, one answer.
-    async fn exchange(&self, peer: &Peer, request: Request<Incoming>, outbox: &mut Outbox) -> Answer {
+    async fn exchange(&self, peer: &Arc<Peer>, request: Request<Incoming>, outbox: &mut Outbox) -> Answer {
         let (head, body) = request.into_parts();
         let id = QueryId::new(Uuid::new_v4());
         let exchange = snowflake::classify(&head.method, &head.uri);
@@ -418,7 +423,17 @@ impl Corridor {
     pub(crate) fn session(&self, peer: &Peer, token: &Secret<String>) -> Result<Arc<Session>, Refusal> {
         let session = self.sessions.find(token).ok_or(Refusal::UnknownSession)?;
         let is_theirs = session.job == peer.job() && self.account(&peer.host) == Some(&session.account);
-        if is_theirs { Ok(session) } else { Err(Refusal::OtherJob) }
+        if !is_theirs {
+            return Err(Refusal::OtherJob);
+        }
+        if let Some(refusal) = session.ended() {
+            return Err(refusal);
+        }
+        match self.mode {
+            // What would have been refused is said where a login or a statement is judged.
+            Mode::Observe => Ok(session),
+            Mode::Enforce => self.barred(peer, Some(&session.user)).map_or(Ok(session), Err),
+        }
     }
 
     /// The account that the connection's host stands for, if it is a guarded one.

@@ -79,6 +79,7 @@ pub(crate) async fn renew(
     let body = reply.plain()?;
     match RenewReply::decode(&body) {
         Ok(RenewReply::Success(renewed)) => {
+            session.renewed(&renewed.token);
             corridor.sessions.bind(&renewed.token, session.clone());
             if let Some(master) = &renewed.master_token {
                 corridor.sessions.bind(master, session);

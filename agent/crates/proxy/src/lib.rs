@@ -11,6 +11,7 @@ mod arrival;
 mod catalog;
 mod connect_proxy;
 mod corridor;
+mod departures;
 mod exchange;
 mod housekeeping;
 mod limits;

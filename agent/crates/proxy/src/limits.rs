@@ -29,6 +29,9 @@ pub(crate) const KEPT_BYTES_MAX: usize = 16 << 20;
 /// See [`KEPT_ANSWERS_MAX`].
 pub(crate) const KEPT_WAIT_MAX: Duration = Duration::from_secs(600);
 
+/// Requests of one session that are aborted when it is ended from here: the last ones whose statements may still run.
+pub(crate) const OPEN_REQUESTS_MAX: usize = 64;
+
 /// Statements of one session that may run at one time, by Snowflake's word. Beyond it the ones that nobody has asked about
 /// for longest are lost.
 pub(crate) const RUNNING_MAX: usize = 1_024;

@@ -24,7 +24,7 @@ use crate::{
 /// When nothing was sent upstream.
 pub(crate) async fn login(
     corridor: &Corridor,
-    peer: &Peer,
+    peer: &Arc<Peer>,
     inbound: &Inbound,
     id: QueryId,
 ) -> Result<Answer, Refusal> {
@@ -39,6 +39,12 @@ pub(crate) async fn login(
     let session = SessionId::new(Uuid::new_v4());
     let intent = |verdict| intent(peer, account, &request, session, id, verdict);
 
+    let would_bar = corridor.would_bar(peer, request.user.as_deref(), What::Login, id);
+    if corridor.mode == Mode::Enforce
+        && let Some(barred) = corridor.barred(peer, request.user.as_deref())
+    {
+        return refuse(corridor, barred, id, intent).await;
+    }
     let asked = LoginAsk {
         principal: &peer.principal,
         account,
@@ -54,7 +60,9 @@ pub(crate) async fn login(
         Decision::Denial(denial) => return refuse(corridor, Refusal::Denied(denial), id, intent).await,
         Decision::Hold(hold) => return refuse(corridor, Refusal::Held(hold.into_denial()), id, intent).await,
     };
-    let verdict = record::permitted(corridor.mode, What::Login, id, permit.rules(), permit.would_refuse());
+    let mut verdict =
+        record::permitted(corridor.mode, What::Login, id, permit.rules(), permit.would_refuse());
+    verdict.would_refuse = would_bar.or(verdict.would_refuse);
     let receipt = corridor.journal.open(intent(verdict)).await?;
     // The credential of a login travels in the body, not in a header.
     let lease = Lease::own(None);
@@ -79,7 +87,7 @@ async fn refuse(
 /// Takes Snowflake's answer, binds the session, writes the outcome down, and only then answers.
 async fn finish(
     corridor: &Corridor,
-    peer: &Peer,
+    peer: &Arc<Peer>,
     account: &AccountName,
     (request, own): (&LoginRequest, Own),
     receipt: audit::Receipt,
@@ -102,6 +110,7 @@ async fn finish(
     };
     let decoded =
         reply.plain().map_err(Withheld::from).and_then(|body| Ok((LoginReply::decode(&body)?, body)));
+    let mut begun = None;
     let (outcome, body) = match decoded {
         Err(withheld) => return withhold(corridor.mode, receipt, reply, withheld).await,
         Ok((LoginReply::Success(success), body)) => {
@@ -109,11 +118,16 @@ async fn finish(
             let names = success.names.clone();
             let (job, number) = (peer.job(), success.server_session_id);
             let bound = Session::new(session, account.clone(), user, job, names, success.fold_quoted, number);
-            let bound = Arc::new(bound.looking_up(own));
+            let bound = bound.looking_up(own);
+            let bound = match corridor.status.is_set() {
+                true => Arc::new(bound.owned(peer.clone(), &success.token)),
+                false => Arc::new(bound),
+            };
             corridor.sessions.bind(&success.token, bound.clone());
             if let Some(master) = &success.master_token {
-                corridor.sessions.bind(master, bound);
+                corridor.sessions.bind(master, bound.clone());
             }
+            begun = Some(bound);
             (audit::Outcome::from(logged_in(&success)), body)
         }
         Ok((LoginReply::Failure { code, message }, body)) => {
@@ -124,7 +138,13 @@ async fn finish(
             (audit::Failed { server_query: None, code: String::new(), message }.into(), body)
         }
     };
-    record::close(receipt, outcome, What::Login, Answer::reply(reply.status, reply.headers, body)).await
+    let answer = Answer::reply(reply.status, reply.headers, body);
+    let answer = record::close(receipt, outcome, What::Login, answer).await;
+    if let Some(session) = begun {
+        // Somebody may have left between the question whether they have and the time from which the session is found.
+        corridor.end_if_departed(&session).await;
+    }
+    answer
 }
 
 /// What Snowflake said of the new session.

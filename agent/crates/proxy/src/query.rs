@@ -17,7 +17,7 @@ use crate::{
     reply::{Effect, Read},
     results,
     retries::{Entered, Repeated, Ticket},
-    session::{Session, Turn},
+    session::{Flight, Session, Turn},
     statements::{Hold, Open},
     upstream::{Inbound, Worded},
 };
@@ -117,16 +117,19 @@ impl Errand<'_> {
             }
         };
 
-        let verdict =
+        let mut verdict =
             record::permitted(corridor.mode, What::Statement, id, permit.rules(), permit.would_refuse());
+        let would_bar = corridor.would_bar(peer, Some(&session.user), What::Statement, id);
+        verdict.would_refuse = would_bar.or(verdict.would_refuse);
         let carrying = corridor.carry(&session.account, &permit).await?;
         let receipt = corridor.journal.open(intent(verdict)).await?;
         let lease = housekeeping::lease(self.token);
         let renaming = Renaming::of(facts, session);
         let changing = corridor.catalog.begin(session, facts);
+        let flight = session.flies(self.request);
         let answered = async {
             let sent = corridor.upstream.execute(permit, &receipt, &lease, peer, self.worded);
-            let (came, clearance) = sent.await?;
+            let (came, clearance) = session.unless_ended(sent).await?;
             let clearance = clearance.stand();
             let read = passing::read(came, &clearance, corridor.mode, outbox).await?;
             Ok((read, clearance))
@@ -134,7 +137,8 @@ impl Errand<'_> {
         match answered.await {
             Ok((read, clearance)) => {
                 let hold = Hold { renaming, _changing: changing, carrying, _turn: turn };
-                Ok(finish(session, Open { receipt, hold: Some(hold) }, read, clearance).await)
+                let open = Open { receipt, hold: Some(hold) };
+                Ok(finish(session, open, flight, read, clearance).await)
             }
             Err::<_, Refusal>(refusal) => {
                 let lost = audit::Lost { reason: refusal.to_string() };
@@ -149,7 +153,8 @@ impl Errand<'_> {
     async fn ask_again(self, repeated: &Repeated, outbox: &mut Outbox) -> Result<Answer, Refusal> {
         let Self { corridor, peer, session, .. } = self;
         let lease = housekeeping::lease(self.token);
-        let came = corridor.upstream.again(repeated, &lease, peer, self.inbound).await?;
+        let again = corridor.upstream.again(repeated, &lease, peer, self.inbound);
+        let came = session.unless_ended(again).await?;
         match passing::read(came, repeated.clearance(), corridor.mode, outbox).await? {
             Read::Running { ids, answer } => {
                 for id in ids {
@@ -229,9 +234,16 @@ async fn refuse(
 
 /// Writes the outcome down, and only then answers, or gives the last of an answer. A statement that still runs stays
 /// open.
-async fn finish(session: &Session, open: Open, read: Read, clearance: StandingClearance) -> Told {
+async fn finish(
+    session: &Session,
+    open: Open,
+    flight: Flight<'_>,
+    read: Read,
+    clearance: StandingClearance,
+) -> Told {
     let ended = match read {
         Read::Running { ids, answer } => {
+            flight.stays();
             session.statements.running(&ids, clearance.clone(), open);
             return Told { answer, again: Again::Same(Some(clearance)) };
         }

@@ -1,6 +1,9 @@
 //! The corridor's findings in the record's own words. One place, so that nothing is told in two ways.
 
-use audit::{Assurance, Decision, Journal, MaskedColumn, Outcome, Reading, Receipt, TableUse, Verdict, Who};
+use audit::{
+    AgentEvidence, AiAgent, Assurance, Decision, Journal, MaskedColumn, Outcome, Reading, Receipt, TableUse,
+    Verdict, Who,
+};
 use identity::Principal;
 use model::{Mode, QueryId, RuleId};
 use policy::Denial;
@@ -29,6 +32,15 @@ pub(crate) fn who(principal: &Principal) -> Who {
         run_attempt: own(principal.run_attempt()),
         actor: own(principal.actor()),
         environment: own(principal.environment()),
+        runner: own(principal.registration()),
+        groups: principal.groups().map(str::to_owned).collect(),
+        agent: principal.agent().map(|agent| AiAgent {
+            name: agent.name().to_owned(),
+            evidence: match agent.evidence() {
+                identity::AgentEvidence::Executable => AgentEvidence::Executable,
+                identity::AgentEvidence::Asserted => AgentEvidence::Asserted,
+            },
+        }),
         reason: principal.reason().map(ToString::to_string),
     }
 }

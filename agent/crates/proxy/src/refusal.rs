@@ -50,6 +50,12 @@ pub(crate) enum Refusal {
     Carried(#[from] CarryError),
     #[error("its session belongs to another job")]
     OtherJob,
+    /// Somebody behind it has left, or nobody knows.
+    #[error("{0}")]
+    Barred(workload::Barred),
+    /// Somebody behind it has left while it was open.
+    #[error("its session was ended: {0}")]
+    Ended(String),
     /// The login names another account than the host does.
     #[error("it names another account than the host it was sent to")]
     OtherAccount,
@@ -197,6 +203,8 @@ impl Refusal {
             | Self::Headers(_)
             | Self::UnknownSession
             | Self::OtherJob
+            | Self::Barred(_)
+            | Self::Ended(_)
             | Self::OtherAccount
             | Self::NameChanging(_)
             | Self::DescribedEarlier

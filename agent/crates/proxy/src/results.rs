@@ -34,7 +34,9 @@ pub(crate) async fn result(
     outbox: &mut Outbox,
 ) -> Result<Answer, Refusal> {
     let Subject { token, session, statement } = asked_for(corridor, peer, inbound, id)?;
-    let came = corridor.upstream.fetch(&statement.clearance, &lease(token), peer, inbound).await?;
+    let lease = lease(token);
+    let fetching = corridor.upstream.fetch(&statement.clearance, &lease, peer, inbound);
+    let came = session.unless_ended(fetching).await?;
     statement.ask();
     match passing::read(came, &statement.clearance, corridor.mode, outbox).await? {
         Read::Running { ids, answer } => {

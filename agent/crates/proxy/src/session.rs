@@ -2,23 +2,27 @@
 //!
 //! Drivers spread one session over several connections (Node's heartbeat and telemetry have their own), so nothing
 //! here hangs on a connection. Tokens are kept as salted digests: a dump of the agent's memory after the exchange
-//! shows no usable token here.
+//! shows no usable token here. Only where sessions may have to be ended from here, because somebody leaves, the last
+//! token of each is kept as it is: Snowflake ends a session for nobody else.
 
 use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    collections::{HashMap, VecDeque},
+    mem,
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Instant,
 };
 
-use model::{AccountName, Secret, SessionId};
+use model::{AccountName, RequestId, Secret, SessionId};
 use sha2::{Digest, Sha256};
 use snowflake::SessionNames;
-use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
+use tokio::sync::{Notify, OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 use uuid::Uuid;
 
 use crate::{
     catalog::{Lookups, own::Own},
-    limits::SESSIONS_MAX,
+    corridor::Peer,
+    limits::{OPEN_REQUESTS_MAX, SESSIONS_MAX},
+    refusal::Refusal,
     retries::Retries,
     statements::Statements,
 };
@@ -48,6 +52,45 @@ pub(crate) struct Session {
     /// What tables and views are, as it sees them.
     pub(crate) lookups: Lookups,
     used: Mutex<Instant>,
+    /// What it takes to end it from here; none where that never happens.
+    owner: Option<Owner>,
+    /// Why it was ended from here, once it was.
+    ended: OnceLock<String>,
+    ending: Notify,
+}
+
+/// In whose name a session can be ended.
+#[derive(Debug)]
+struct Owner {
+    /// The connection that it was opened on.
+    peer: Arc<Peer>,
+    token: Mutex<Option<Secret<String>>>,
+    /// Requests whose statements may still run.
+    open: Mutex<VecDeque<RequestId>>,
+}
+
+/// A statement is under way. Dropped, it is over, unless it was said to stay.
+#[derive(Debug)]
+pub(crate) struct Flight<'a> {
+    session: &'a Session,
+    request: Option<RequestId>,
+}
+
+impl Flight<'_> {
+    /// Snowflake says that it still runs.
+    pub(crate) fn stays(mut self) {
+        self.request = None;
+    }
+}
+
+impl Drop for Flight<'_> {
+    fn drop(&mut self) {
+        // In a session that is ended nobody heard what became of it.
+        let is_ended = self.session.ended.get().is_some();
+        if let (Some(request), Some(owner), false) = (self.request, &self.session.owner, is_ended) {
+            lock(&owner.open).retain(|open| *open != request);
+        }
+    }
 }
 
 /// Held while a statement is judged and executed, until Snowflake says that it is over.
@@ -82,6 +125,82 @@ impl Session {
             statements: Statements::default(),
             lookups: Lookups::by(Own::none("other means")),
             used: Mutex::new(Instant::now()),
+            owner: None,
+            ended: OnceLock::new(),
+            ending: Notify::new(),
+        }
+    }
+
+    /// The same, so that it can be ended from here, in the name of the connection that it was opened on.
+    pub(crate) fn owned(mut self, peer: Arc<Peer>, token: &Secret<String>) -> Self {
+        let (token, open) = (Mutex::new(Some(copy(token))), Mutex::default());
+        self.owner = Some(Owner { peer, token, open });
+        self
+    }
+
+    /// Whoever opened it, if it can be ended from here.
+    pub(crate) fn owner(&self) -> Option<&Peer> {
+        self.owner.as_ref().map(|owner| owner.peer.as_ref())
+    }
+
+    /// Its token is another one now.
+    pub(crate) fn renewed(&self, token: &Secret<String>) {
+        if let Some(owner) = &self.owner {
+            *lock(&owner.token) = Some(copy(token));
+        }
+    }
+
+    /// The token that it can be ended with; only the first who asks gets it.
+    pub(crate) fn take_token(&self) -> Option<Secret<String>> {
+        lock(&self.owner.as_ref()?.token).take()
+    }
+
+    /// Notes that a statement goes upstream.
+    pub(crate) fn flies(&self, request: Option<RequestId>) -> Flight<'_> {
+        if let (Some(request), Some(owner)) = (request, &self.owner) {
+            let mut open = lock(&owner.open);
+            if open.len() >= OPEN_REQUESTS_MAX {
+                open.pop_front();
+            }
+            open.push_back(request);
+        }
+        Flight { session: self, request }
+    }
+
+    /// The requests whose statements may still run.
+    pub(crate) fn take_open(&self) -> VecDeque<RequestId> {
+        self.owner.as_ref().map(|owner| mem::take(&mut *lock(&owner.open))).unwrap_or_default()
+    }
+
+    /// Ends it from here; false if it was ended before. Whoever waits for an answer in it is told why.
+    pub(crate) fn end(&self, why: String) -> bool {
+        let is_first = self.ended.set(why).is_ok();
+        self.ending.notify_waiters();
+        is_first
+    }
+
+    /// The refusal of whatever is asked in it, once it was ended from here.
+    pub(crate) fn ended(&self) -> Option<Refusal> {
+        self.ended.get().cloned().map(Refusal::Ended)
+    }
+
+    /// What comes of an exchange, unless the session is ended from here meanwhile.
+    pub(crate) async fn unless_ended<T, E>(
+        &self,
+        exchange: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, Refusal>
+    where
+        Refusal: From<E>,
+    {
+        let mut ending = std::pin::pin!(self.ending.notified());
+        // From here on an end is heard of; before, it can be seen.
+        ending.as_mut().enable();
+        if let Some(refusal) = self.ended() {
+            return Err(refusal);
+        }
+        tokio::select! {
+            done = exchange => Ok(done?),
+            () = ending => Err(self.ended().unwrap_or(Refusal::Internal)),
         }
     }
 
@@ -158,14 +277,22 @@ impl Sessions {
 
     /// How many logins are alive.
     pub(crate) fn count(&self) -> usize {
-        let sessions = lock(&self.by_token);
-        let ids: std::collections::HashSet<_> = sessions.values().map(|session| session.id).collect();
-        ids.len()
+        self.all().iter().filter(|session| session.ended.get().is_none()).count()
+    }
+
+    /// Every session, once.
+    pub(crate) fn all(&self) -> Vec<Arc<Session>> {
+        let by_id: HashMap<_, _> = lock(&self.by_token).values().map(|s| (s.id, s.clone())).collect();
+        by_id.into_values().collect()
     }
 
     fn digest(&self, token: &Secret<String>) -> TokenDigest {
         Sha256::new().chain_update(self.salt.as_bytes()).chain_update(token.expose()).finalize().into()
     }
+}
+
+fn copy(token: &Secret<String>) -> Secret<String> {
+    Secret::new(token.expose().clone())
 }
 
 /// A panic while a lock was held has ended that exchange with a refusal; the map itself is whole.
@@ -218,6 +345,59 @@ mod tests {
         assert!(waits(&mut shared).await);
         drop(turn);
         assert!(!waits(&mut shared).await);
+    }
+
+    fn peer() -> Arc<Peer> {
+        Arc::new(Peer {
+            connection: model::ConnectionId::new(Uuid::from_u128(1)),
+            destination: "203.0.113.10:443".parse().map(model::OriginalDst::new).unwrap(),
+            process: crate::testing::process(),
+            worker: None,
+            principal: Arc::new(identity::testing::observed(&serde_json::json!({}))),
+            host: model::HostName::parse("acme.snowflakecomputing.com").unwrap(),
+            way: crate::corridor::Way { port: 443, own: None },
+        })
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_in_a_session_that_is_ended_is_told_why() {
+        let session = session(1);
+        let done = session.unless_ended(async { Ok::<_, Refusal>(1) }).await;
+        assert_eq!(done.unwrap(), 1);
+        let waiting = session.unless_ended(std::future::pending::<Result<(), Refusal>>());
+        let (waited, is_first) = tokio::join!(waiting, async { session.end("she has left".to_owned()) });
+        assert!(is_first && !session.end("again".to_owned()));
+        assert_eq!(waited.unwrap_err().to_string(), "its session was ended: she has left");
+        let later = session.unless_ended(async { Ok::<_, Refusal>(1) }).await;
+        assert_eq!(later.unwrap_err().to_string(), "its session was ended: she has left");
+    }
+
+    #[test]
+    fn a_token_is_kept_only_where_a_session_can_be_ended_from_here() {
+        let plain = session(1);
+        plain.renewed(&token("b"));
+        assert!(plain.owner().is_none() && plain.take_token().is_none());
+        let owned = Arc::into_inner(session(1)).unwrap().owned(peer(), &token("a"));
+        owned.renewed(&token("b"));
+        assert_eq!(owned.take_token().unwrap().expose(), "b");
+        assert!(owned.take_token().is_none(), "one ends it");
+    }
+
+    #[test]
+    fn statements_that_may_still_run_are_known_until_they_are_over() {
+        let session = Arc::into_inner(session(1)).unwrap().owned(peer(), &token("a"));
+        let request = |n| Some(RequestId::parse(&Uuid::from_u128(n).to_string()).unwrap());
+        drop(session.flies(request(1)));
+        assert!(session.take_open().is_empty());
+        session.flies(request(2)).stays();
+        let third = session.flies(request(3));
+        session.end("she has left".to_owned());
+        drop(third);
+        assert_eq!(session.take_open(), [request(2), request(3)].map(Option::unwrap));
+        for n in 0..100 {
+            session.flies(request(n)).stays();
+        }
+        assert_eq!(session.take_open().len(), OPEN_REQUESTS_MAX);
     }
 
     #[test]

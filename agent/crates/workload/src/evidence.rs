@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use identity::NobodyReason;
+use identity::{Agent, AgentTable, NobodyReason};
 use model::{Ancestor, Container, ProcessFacts, SocketOwner, Standing};
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
@@ -14,6 +14,7 @@ use rustix::{
 };
 
 use crate::{
+    agents,
     ancestry::{self, Link},
     bindings::Unit,
     cgroup,
@@ -33,6 +34,8 @@ pub struct Evidence {
     facts: ProcessFacts,
     /// The file that the process ran, until its digest is known.
     exe: Option<OwnedFd>,
+    /// The AI agent that was seen at work now.
+    agent: Option<Agent>,
     found: Result<Found, NobodyReason>,
 }
 
@@ -89,6 +92,11 @@ impl Evidence {
         }
     }
 
+    /// The AI agent among the process and its parents.
+    pub(crate) fn agent(&self) -> Option<&Agent> {
+        self.agent.as_ref()
+    }
+
     pub(crate) fn found(&self) -> Result<&Found, &NobodyReason> {
         self.found.as_ref()
     }
@@ -96,7 +104,7 @@ impl Evidence {
     /// Evidence as a test wants it.
     #[cfg(test)]
     pub(crate) fn from_claim(facts: ProcessFacts, found: Result<Found, NobodyReason>) -> Self {
-        Self { facts, exe: None, found }
+        Self { facts, exe: None, agent: None, found }
     }
 
     /// What is found of a process of a made-up `/proc`, where it stands as the kernel would say.
@@ -121,7 +129,7 @@ impl Evidence {
 
     /// Nothing could be found out.
     pub(crate) fn none(owner: &SocketOwner, reason: NobodyReason) -> Self {
-        Self { facts: only_owner(owner), exe: None, found: Err(reason) }
+        Self { facts: only_owner(owner), exe: None, agent: None, found: Err(reason) }
     }
 
     /// The file that the process ran, to be given a digest.
@@ -148,6 +156,8 @@ pub(crate) struct Scene {
     pub(crate) lookup: OnceLock<Box<Lookup>>,
     /// Who may vouch for jobs.
     pub(crate) issuers: Vec<Arc<Issuer>>,
+    /// AI agents that are recognised.
+    pub(crate) agents: AgentTable,
 }
 
 /// Looks at the process that opened a connection. Blocks: reading a process's memory can hang when it wants it to.
@@ -190,7 +200,10 @@ fn read(scene: &Scene, owner: &SocketOwner, clocks: &Clocks) -> Evidence {
         (Err(NobodyReason::NotFollowed), _) if facts.gone => Err(NobodyReason::ProcessGone),
         (found, _) => found,
     };
-    Evidence { facts, exe, found }
+    let worker = found.as_ref().ok().map(|found| found.job.worker);
+    let below = links.iter().position(|link| Some(key(link)) == worker).unwrap_or(links.len());
+    let agent = agents::seen(links.get(..below).unwrap_or_default(), &scene.agents);
+    Evidence { facts, exe, agent, found }
 }
 
 /// What `/proc` says of the process. Answers the file that it runs, and itself with its ancestors.

@@ -5,6 +5,7 @@
 //! May touch: identity, model.
 //! Never: judging what a principal may do, or believing a job about itself without saying so.
 
+mod agents;
 mod ancestry;
 mod bindings;
 mod cgroup;
@@ -23,6 +24,7 @@ mod https;
 mod jobs;
 mod keys;
 mod mount;
+mod observed;
 mod pool;
 mod process;
 mod providers;

@@ -7,12 +7,13 @@ use std::{
 };
 
 use identity::{
-    Assurance, IssuerFault, NobodyReason, ObservedJob, Principal, Provider, RawToken, VerifyError, route,
-    verify,
+    AgentTable, Assurance, GroupRules, IssuerFault, NobodyReason, ObservedJob, Principal, Provider, RawToken,
+    VerifyError, route, verify,
 };
-use model::{ProcessId, SocketOwner, Standing, Timestamp};
+use model::{ProcessFacts, ProcessId, SocketOwner, Standing, Timestamp};
 
 use crate::{
+    agents::Known,
     bindings::{Bindings, Unit},
     clocks::Clocks,
     config::{Config, ConfigError},
@@ -22,6 +23,7 @@ use crate::{
     https::HttpsClient,
     jobs::{Answer, Jobs},
     keys::{Fetched, KeyTimes},
+    observed::Registration,
     pool::Pool,
     providers::{Claim, Issuer, Source, Way},
     workers::Workers,
@@ -37,6 +39,8 @@ pub struct Workload {
     hashes: ExeHashes,
     client: HttpsClient,
     jobs: Jobs,
+    agents: Known,
+    groups: GroupRules,
     bindings: Bindings,
     /// What jobs without a token of their own were bound to, by [`Workload::bind`].
     handed_in: Mutex<HashMap<Unit, Arc<Principal>>>,
@@ -82,6 +86,7 @@ impl Workload {
             workers: Workers::new(worker_exes, runner_exes, units),
             lookup: OnceLock::new(),
             issuers: issuers.collect(),
+            agents: AgentTable::default(),
         };
         Ok(Self {
             scene: Arc::new(scene),
@@ -89,6 +94,8 @@ impl Workload {
             hashes: ExeHashes::default(),
             client,
             jobs: Jobs::default(),
+            agents: Known::default(),
+            groups: GroupRules::default(),
             bindings: Bindings::default(),
             handed_in: Mutex::default(),
         })
@@ -103,6 +110,23 @@ impl Workload {
         if self.scene.lookup.set(Box::new(lookup)).is_err() {
             tracing::debug!("who knows about processes was said before");
         }
+    }
+
+    /// Recognises these AI agents.
+    #[must_use]
+    pub fn recognising(mut self, agents: AgentTable) -> Self {
+        // Nobody else has the scene before it is asked for.
+        if let Some(scene) = Arc::get_mut(&mut self.scene) {
+            scene.agents = agents;
+        }
+        self
+    }
+
+    /// Puts jobs into groups by these rules.
+    #[must_use]
+    pub fn grouping(mut self, groups: GroupRules) -> Self {
+        self.groups = groups;
+        self
     }
 
     /// Looks at the process that opened a connection. Asks nobody outside of this host. To be called before the
@@ -154,6 +178,27 @@ impl Workload {
     /// A step's principal is kept until shortly before its token ends, a refusal for some seconds. `now` is the time
     /// that tokens are judged at.
     pub async fn principal(&self, evidence: &Evidence, now: Timestamp) -> Arc<Principal> {
+        let principal = self.standing(evidence, now).await;
+        let seen = evidence.agent().cloned();
+        let agent = match evidence.found() {
+            Ok(found) => self.agents.of_job(found.job.worker, seen),
+            Err(_) => seen,
+        };
+        let runner = match principal.assurance() {
+            Assurance::None => runner_of(evidence.process()),
+            Assurance::Observed | Assurance::Verified => None,
+        };
+        if agent.is_none() && runner.is_none() {
+            return principal;
+        }
+        let principal = Principal::clone(&principal).below_runner(runner);
+        Arc::new(match agent {
+            Some(agent) => principal.with_agent(agent),
+            None => principal,
+        })
+    }
+
+    async fn standing(&self, evidence: &Evidence, now: Timestamp) -> Arc<Principal> {
         let found = match evidence.found() {
             Ok(found) => found,
             Err(reason) => return Arc::new(Principal::unidentified(reason.clone())),
@@ -167,9 +212,29 @@ impl Workload {
             return principal;
         }
         Arc::new(match without_token {
-            Ok(statement) => self.established(found, Principal::observed(statement.as_ref().clone())),
+            Ok(statement) => self.observed(found, statement).await,
             Err(reason) => Principal::unidentified(reason.clone()),
         })
+    }
+
+    /// The principal of a job that its runner stated. It must be one that the runner is registered for, where that is
+    /// known: a step can replace itself, and its variables with it.
+    async fn observed(&self, found: &Found, statement: &ObservedJob) -> Principal {
+        let (provider, job) = (statement.provider(), statement.job());
+        let (proc_root, worker) = (self.scene.proc_root.clone(), found.job.worker);
+        let registration = self.pool.run(move || Registration::of_process(&proc_root, worker)).await;
+        let registration = match registration {
+            Ok(registration) => registration,
+            Err(_) => return Principal::unidentified(NobodyReason::TimedOut),
+        };
+        if registration.as_ref().is_some_and(|registration| !registration.covers(provider, job)) {
+            return Principal::unidentified(NobodyReason::OtherRegistration);
+        }
+        let principal = self.established(found, Principal::observed(statement.clone()));
+        match registration {
+            Some(registration) => principal.registered(registration.words()),
+            None => principal,
+        }
     }
 
     /// Binds a job to a token that one of its processes hands in. For jobs that have no other way to a token; never in
@@ -246,7 +311,7 @@ impl Workload {
     /// The principal, unless its worker ran another job before.
     fn established(&self, found: &Found, principal: Principal) -> Principal {
         match self.jobs.establish(found.job.worker, &principal) {
-            Ok(()) => principal,
+            Ok(()) => principal.grouped(&self.groups),
             Err(reason) => Principal::unidentified(reason),
         }
     }
@@ -337,6 +402,13 @@ impl Workload {
         self.bindings.bind(token, &principal, unit, now)?;
         Ok(principal)
     }
+}
+
+/// The word of the provider whose runner is at work, as far as a process shows it.
+fn runner_of(process: &ProcessFacts) -> Option<&'static str> {
+    let programs = process.ancestors.iter().filter_map(|ancestor| ancestor.exe.as_ref()?.to_str());
+    let names = programs.chain([process.cgroup.as_str()]).collect::<Vec<_>>();
+    identity::runner(names)
 }
 
 #[cfg(test)]

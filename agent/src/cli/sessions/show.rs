@@ -1,7 +1,7 @@
 //! One session as a page for a person.
 
 use audit::{
-    Answered, Assurance, Container, Decision, Outcome, OwnStep, Verdict,
+    AgentEvidence, AiAgent, Answered, Assurance, Container, Decision, Outcome, OwnStep, Verdict,
     read::{SessionDetail, StatementDetail},
 };
 
@@ -37,6 +37,15 @@ fn heading(page: &mut String, session: &SessionDetail) {
         line(page, "workflow", &format!("{}, job {}", known(&who.workflow), known(&who.job)));
         line(page, "run", &format!("{} (attempt {})", known(&who.run_id), known(&who.run_attempt)));
         line(page, "actor", &known(&who.actor));
+    }
+    if let Some(runner) = &who.runner {
+        line(page, "runner", runner);
+    }
+    if let Some(agent) = &who.agent {
+        line(page, "AI agent", &agent_line(agent));
+    }
+    if !who.groups.is_empty() {
+        line(page, "groups", &who.groups.join(", "));
     }
     let process = &login.process;
     let command = command_line(&process.argv);
@@ -179,6 +188,14 @@ pub(super) fn decision(decision: Decision) -> &'static str {
         Decision::Permitted => "permitted",
         Decision::Held => "held",
         Decision::Refused => "refused",
+    }
+}
+
+/// An AI agent, and whether anything but its own word stands behind the name.
+fn agent_line(agent: &AiAgent) -> String {
+    match agent.evidence {
+        AgentEvidence::Executable => format!("{} (by its program)", agent.name),
+        AgentEvidence::Asserted => format!("{} (by a variable, which anybody can set)", agent.name),
     }
 }
 

@@ -31,8 +31,37 @@ pub struct Who {
     pub actor: Option<String>,
     /// The deployment environment.
     pub environment: Option<String>,
+    /// Of an observed job: for whom its runner is registered, as the host's own files say.
+    #[serde(default)]
+    pub runner: Option<String>,
+    /// Groups that the operator's rules put it in.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<String>,
+    /// The AI agent at work, when one was recognised.
+    #[serde(default)]
+    pub agent: Option<AiAgent>,
     /// Why nobody is known, when nobody is.
     pub reason: Option<String>,
+}
+
+/// An AI agent at work in a job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AiAgent {
+    /// `claude-code`, …
+    pub name: String,
+    /// What its name rests on.
+    pub evidence: AgentEvidence,
+}
+
+/// What an AI agent's name rests on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AgentEvidence {
+    /// A program among the parents of the process.
+    Executable,
+    /// A variable, which whoever started the process chose.
+    Asserted,
 }
 
 /// How sure it is who someone is.

@@ -52,6 +52,9 @@ pub fn who() -> Who {
         run_attempt: Some("1".to_owned()),
         actor: Some("mona".to_owned()),
         environment: None,
+        runner: None,
+        groups: Vec::new(),
+        agent: None,
         reason: None,
     }
 }

@@ -1,3 +1,5 @@
+//! Agents by their programs and by their own word; a table that an operator extends.
+
 use super::*;
 
 fn named(exe: &str, arguments: &[&str]) -> Option<String> {

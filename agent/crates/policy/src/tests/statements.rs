@@ -123,7 +123,7 @@ fn a_permit_counts_only_for_the_assurance_it_names() {
     assert_eq!(
         verdict(&rules(""), &observed(), "select 1"),
         "deny [default-deny] no rule permits SELECT on account ACME for \
-         observed:github:repo:acme/etl:ref:refs/heads/main; one does for verified jobs, but this one's identity is observed"
+         observed:github:repo:acme/etl:ref:refs/heads/main; one does for verified jobs, but this one's identity is observed; to have a verified identity, give the workflow's job `permissions: id-token: write`"
     );
     let reads = policies(READS);
     assert_eq!(
@@ -340,4 +340,41 @@ fn a_group_of_another_ci_system_bears_its_word() {
     for group in ["repository:acme/etl", "owner:acme", "provider:github"] {
         assert!(!is_in(&gitlab, group) && is_in(&verified(), group), "{group}");
     }
+}
+
+#[test]
+fn an_agent_and_the_operators_groups_are_there_for_rules() {
+    use identity::{AgentTable, Assurance, GroupField, GroupRule, GroupRules};
+
+    let fields = [(GroupField::Repository, vec!["acme/*"])];
+    let rules = GroupRules::new(vec![GroupRule::new("data-eng", Assurance::Verified, &fields).unwrap()]);
+    let policies = policies(
+        r#"@id("team") permit (principal in Group::"data-eng", action in Action::"read", resource);
+        @id("no-agents") forbid (principal, action, resource)
+        when { principal has agent && principal.agent == "claude-code" && principal.agent_evidence == "executable" };"#,
+    );
+    assert!(verdict(&policies, &verified(), "select 1").starts_with("deny [default-deny]"));
+    let member = verified().grouped(&rules);
+    assert_eq!(verdict(&policies, &member, "select 1"), "permit [team]");
+    let table = AgentTable::default();
+    let cursor = table.by_program("/usr/bin/cursor-agent", &[]).unwrap();
+    assert_eq!(verdict(&policies, &member.clone().with_agent(cursor), "select 1"), "permit [team]");
+    let claude = table.by_program("/usr/bin/claude", &[]).unwrap();
+    assert!(
+        verdict(&policies, &member.clone().with_agent(claude), "select 1").starts_with("deny [no-agents]")
+    );
+    let said = table.by_variables(|name| (name == "CLAUDECODE").then_some("1")).unwrap();
+    assert_eq!(verdict(&policies, &member.with_agent(said), "select 1"), "permit [team]");
+}
+
+#[test]
+fn who_is_nobody_is_told_what_to_do() {
+    let reads = policies(READS);
+    let below = nobody().below_runner(Some("gitlab"));
+    let told = verdict(&reads, &below, "select 1");
+    assert!(
+        told.contains("without identity")
+            && told.contains("; to have a verified identity, declare `id_tokens:`"),
+        "{told}"
+    );
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use broker::Lease;
 use http::StatusCode;
-use model::{AccountName, Ident, QueryId, Secret, SessionId};
+use model::{AccountName, Ident, Mode, QueryId, Secret, SessionId};
 use policy::{Decision, LoginAsk, LoginPermit};
 use snowflake::{
     SessionNames,
@@ -87,15 +87,23 @@ async fn log_in(
     bearer: &Bearer,
     asked: &SessionNames,
 ) -> Result<Admission, Refusal> {
+    let barred = corridor.barred(peer, bearer.user.as_deref());
     let credential = corridor.sql_api.credential(account, peer, bearer, asked);
     let lease = Lease::own(Some(Secret::new(format!("Bearer {}", bearer.token.expose()))));
     if let Some(admitted) = corridor.sql_api.admitted(&credential) {
+        if let (Mode::Enforce, Some(barred)) = (corridor.mode, barred) {
+            return Err(barred);
+        }
         let session = admitted.session.clone();
         return Ok(Admission::Admitted(Caller { session, lease, bearer: Some((credential, admitted)) }));
     }
     let (session, id) = (SessionId::new(Uuid::new_v4()), QueryId::new(Uuid::new_v4()));
     let client = client(inbound);
     let intent = |verdict| intent(peer, account, bearer, asked, (session, id), client.clone(), verdict);
+    let would_bar = corridor.would_bar(peer, bearer.user.as_deref(), What::ApiLogin, id);
+    if let (Mode::Enforce, Some(barred)) = (corridor.mode, barred) {
+        return refuse(corridor, barred, id, intent).await;
+    }
     let ask = LoginAsk {
         principal: &peer.principal,
         account,
@@ -111,7 +119,9 @@ async fn log_in(
         Decision::Denial(denial) => return refuse(corridor, Refusal::Denied(denial), id, intent).await,
         Decision::Hold(hold) => return refuse(corridor, Refusal::Held(hold.into_denial()), id, intent).await,
     };
-    let verdict = record::permitted(corridor.mode, What::ApiLogin, id, permit.rules(), permit.would_refuse());
+    let mut verdict =
+        record::permitted(corridor.mode, What::ApiLogin, id, permit.rules(), permit.would_refuse());
+    verdict.would_refuse = would_bar.or(verdict.would_refuse);
     let receipt = corridor.journal.open(intent(verdict)).await?;
     let user = bearer.user.clone().unwrap_or_default();
     // It has no names but those that each request brings.

@@ -58,6 +58,7 @@ fn scene(proc_root: &Path, worker: &Path) -> Scene {
     let tls = rustls::ClientConfig::builder().with_root_certificates(rustls::RootCertStore::empty());
     let client = HttpsClient::new(Arc::new(tls.with_no_client_auth()), Duration::ZERO);
     Scene {
+        agents: AgentTable::default(),
         proc_root: proc_root.to_owned(),
         engines: EngineState::below(&proc_root.join("host")),
         workers: Workers::new(vec![worker.to_owned()], vec![], vec!["*".to_owned()]),

@@ -1,3 +1,5 @@
+//! Who is barred, by lists that are fresh, old and broken.
+
 use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 
 use identity::{Departure, Handle, Part, testing};

@@ -1,3 +1,5 @@
+//! A directory page by page, and answers that are none.
+
 use std::{fs, os::unix::fs::PermissionsExt as _};
 
 use identity::testing;
