@@ -19,10 +19,10 @@ use crate::place::Place;
 pub(crate) fn run(place: &Place) -> Result<bool> {
     let _alone = alone(place)?;
     let mut done = toolchain_alone(place)?;
-    for environment in ["server", "client", "py5-client", "alchemy", "snow", "dbt", "node"] {
+    for environment in ["server", "client", "py5-client", "alchemy", "snow", "dbt", "node", "scim"] {
         done |= python::environment(place, environment)?;
     }
-    for (environment, name) in [("py5-client", "connector5"), ("alchemy", "sqlalchemy")] {
+    for (environment, name) in [("py5-client", "connector5"), ("alchemy", "sqlalchemy"), ("scim", "scim")] {
         python::second_interpreter(place, environment, name)?;
     }
     Ok(done | node::trees(place)? | rust_clients::build(place)?)

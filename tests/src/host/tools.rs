@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 
 /// The first gives a job its `python3`; the others add `python3-connector5`, `python3-sqlalchemy`, `snow` and `dbt`.
-const PY_CLIENTS: [&str; 5] = ["py-client", "py-py5-client", "py-alchemy", "py-snow", "py-dbt"];
+const PY_CLIENTS: [&str; 6] = ["py-client", "py-py5-client", "py-alchemy", "py-snow", "py-dbt", "py-scim"];
 /// `node`, with Snowflake's driver beside it.
 const NODE_CLIENT: &str = "node-client";
 /// Two published crates, each as a program.
