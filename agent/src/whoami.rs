@@ -94,7 +94,10 @@ fn shown(evidence: &Evidence, principal: &Principal, origin: Option<&str>) -> Id
         }
     };
     let job = principal.job_facts();
-    let groups = job.map(|job| job.groups.join(" ")).filter(|groups| !groups.is_empty());
+    let claimed = job.into_iter().flat_map(|job| job.groups.iter().map(String::as_str));
+    let groups = Some(claimed.chain(principal.groups()).collect::<Vec<_>>().join(" "));
+    let groups = groups.filter(|groups| !groups.is_empty());
+    let agent = principal.agent().map(|agent| format!("{} ({})", agent.name(), agent.evidence()));
     let attributes = [
         ("provider", principal.provider().map(|provider| provider.as_str().to_owned())),
         ("subject", principal.subject().map(str::to_owned)),
@@ -108,6 +111,7 @@ fn shown(evidence: &Evidence, principal: &Principal, origin: Option<&str>) -> Id
         ("run_attempt", principal.run_attempt().map(str::to_owned)),
         ("job", principal.job().map(str::to_owned)),
         ("groups", groups),
+        ("agent", agent),
     ];
     let ancestors = process.ancestors.iter().map(|ancestor| match &ancestor.exe {
         Some(exe) => format!("{} {}", ancestor.pid, exe.display()),

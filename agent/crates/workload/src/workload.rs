@@ -400,7 +400,7 @@ impl Workload {
         self.bindings.look(token, &principal, unit, now)?;
         self.jobs.establish(found.job.worker, &principal)?;
         self.bindings.bind(token, &principal, unit, now)?;
-        Ok(principal)
+        Ok(principal.grouped(&self.groups))
     }
 }
 
