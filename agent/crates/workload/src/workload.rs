@@ -29,7 +29,7 @@ use crate::{
     workers::Workers,
 };
 
-/// Identities that jobs have bound themselves to at one time.
+/// Identities that jobs have bound themselves to at one time. Beyond it, the one that ends first makes room.
 const HANDED_IN_MAX: usize = 4096;
 
 /// Finds out who opened a connection.
@@ -270,7 +270,9 @@ impl Workload {
             return Err(NobodyReason::SecondIdentity);
         }
         if handed_in.len() >= HANDED_IN_MAX {
-            return Err(NobodyReason::TimedOut);
+            let soonest = handed_in.iter().min_by_key(|(_, principal)| principal.expires());
+            let soonest = soonest.map(|(unit, _)| unit.clone());
+            soonest.and_then(|unit| handed_in.remove(&unit));
         }
         let principal = Arc::new(principal);
         handed_in.insert(found.unit.clone(), Arc::clone(&principal));
