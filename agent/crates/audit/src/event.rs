@@ -65,6 +65,8 @@ pub enum Event {
     OwnSession(OwnSession),
     /// A session is over.
     SessionEnd(SessionEnd),
+    /// Another policy came into force.
+    Policy(PolicyChange),
     /// Bytes that a crash left at the end of the record were moved to a file of their own.
     SetAside(SetAside),
 }
@@ -112,6 +114,16 @@ pub struct SessionEnd {
     pub session: SessionId,
     /// Why, for a reader.
     pub reason: String,
+}
+
+/// Another policy came into force. What was asked before it may have been judged by the one before.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyChange {
+    /// Its digest, as in [`Start::policy`].
+    pub policy: String,
+    /// How many rules it has.
+    pub rules: u64,
 }
 
 /// Bytes that a crash left at the end of the record were moved to a file of their own.
@@ -177,6 +189,7 @@ from! {
     Event::Reading(Reading) = Box::new;
     Event::OwnSession(OwnSession) = |part| part;
     Event::SessionEnd(SessionEnd) = |part| part;
+    Event::Policy(PolicyChange) = |part| part;
     Intent::Login(Login) = Box::new;
     Intent::Statement(Statement) = Box::new;
     Outcome::LoggedIn(LoggedIn) = |part| part;

@@ -25,7 +25,7 @@ pub use error::{Damage, Error};
 pub use event::{
     AgentEvidence, AiAgent, Answered, Assurance, Closing, Container, Decision, Entry, Event, Failed, Intent,
     JobProcesses, LoggedIn, Login, Lost, MaskedColumn, Namespaces, Outcome, OwnSession, OwnStep, Parent,
-    Process, Reading, RefusedConnection, RefusedRequest, SCHEMA_VERSION, SessionEnd, SetAside, Start,
-    Statement, Stop, TableUse, Verdict, Who, Withheld,
+    PolicyChange, Process, Reading, RefusedConnection, RefusedRequest, SCHEMA_VERSION, SessionEnd, SetAside,
+    Start, Statement, Stop, TableUse, Verdict, Who, Withheld,
 };
 pub use journal::{Journal, Receipt};

@@ -215,6 +215,7 @@ fn session_of(event: &Event) -> Option<SessionId> {
         | Event::Stop(_)
         | Event::RefusedConnection(_)
         | Event::RefusedRequest(_)
+        | Event::Policy(_)
         | Event::SetAside(_) => None,
     }
 }
