@@ -10,6 +10,7 @@ mod ocsp;
 mod output;
 mod probe;
 mod proxies;
+mod rules;
 mod status;
 mod strangers;
 mod telemetry;

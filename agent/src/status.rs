@@ -13,6 +13,7 @@ use crate::{
     guarded::{Doubt, Guarded},
     ocsp::Helpers,
     proxies::Proxies,
+    rules::Rules,
 };
 
 /// The answer to `snowfence status`.
@@ -47,8 +48,10 @@ pub(crate) struct Status {
     /// Where it is asked who has left.
     #[serde(default)]
     pub(crate) offboarding: Vec<StatusSource>,
-    /// How many rules the policy has.
+    /// How many rules the policy in force has.
     pub(crate) rules: usize,
+    /// SHA-256 of its files, in hex.
+    pub(crate) policy: String,
     pub(crate) record: Record,
     /// The optional programs on the kernel's security hooks.
     pub(crate) lsm: Vec<LsmProgram>,
@@ -137,7 +140,7 @@ pub(crate) struct Counter {
 /// Makes the answer, from what runs.
 pub(crate) struct Reporter {
     pub(crate) config: Config,
-    pub(crate) rules: usize,
+    pub(crate) rules: Arc<Rules>,
     pub(crate) interception: Arc<Interception>,
     pub(crate) corridor: Arc<Corridor>,
     pub(crate) journal: audit::Journal,
@@ -153,6 +156,13 @@ impl Reporter {
         let mut warnings = Vec::new();
         if self.config.mode == Mode::Observe {
             warnings.push("observing only: nothing is refused and nothing is masked".to_owned());
+        }
+        let policy = self.rules.known();
+        if let Some(fault) = &policy.fault {
+            warnings.push(format!(
+                "the policy files cannot be loaded; the last good policy stays in force: {}",
+                fault.replace('\n', "; ")
+            ));
         }
         if let Some(cgroup) = &self.config.interception.cgroup {
             warnings.push(format!("only processes below {} are covered", cgroup.display()));
@@ -205,7 +215,8 @@ impl Reporter {
             passed: passed(self.corridor.passed()),
             sessions: self.corridor.session_count(),
             offboarding: offboarding.into_iter().map(source).collect(),
-            rules: self.rules,
+            rules: policy.rules,
+            policy: policy.digest,
             record: Record { folder: self.config.record_dir(), entries: self.journal.head().seq },
             lsm: self.interception.lsm().iter().map(lsm_program).collect(),
             counters: counters

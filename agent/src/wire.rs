@@ -13,14 +13,14 @@ use std::{
 use anyhow::{Context, Result, bail};
 use interception::{Dialer, Intercepted, Interception};
 use model::{ConnectionId, HostName, Timestamp};
-use policy::{Classification, Policies, PolicyFile};
 use proxy::{Arrival, Corridor, Dial, Parts};
 use tls::{Authority, Originator, Terminator};
 use tokio::net::{TcpStream, UnixListener};
 use workload::{StatusWatch, Workload};
 
 use crate::{
-    config::Config, control, copies, guarded::Guarded, probe::Prober, proxies::Proxies, strangers::Strangers,
+    config::Config, control, copies, guarded::Guarded, probe::Prober, proxies::Proxies, rules::Rules,
+    strangers::Strangers,
 };
 
 /// How long one address of a host may take to answer.
@@ -44,15 +44,13 @@ pub(crate) struct Built {
     pub(crate) workload: Arc<Workload>,
     /// Who has left.
     pub(crate) status: StatusWatch,
-    /// How many rules there are.
-    pub(crate) rules: usize,
+    pub(crate) rules: Arc<Rules>,
 }
 
 /// Builds the rooms. Until the record is opened, nothing on the host is changed; the kernel programs come last, because
 /// from then on connections fail where the agent does.
 pub(crate) async fn build(config: &Config) -> Result<Built> {
-    let policies = policies(config)?;
-    let rules = policies.rule_ids().count();
+    let rules = Rules::start(config)?;
     let checks = interception::preflight(&config.interception);
     let failed: Vec<_> = checks.into_iter().filter(|check| check.outcome.is_err()).collect();
     if !failed.is_empty() {
@@ -72,7 +70,7 @@ pub(crate) async fn build(config: &Config) -> Result<Built> {
     guarded.keep(&interception::inspect(&config.interception.pins)?.guarded);
 
     let control = control::open(&config.control_socket())?;
-    let journal = journal(config)?;
+    let journal = journal(config, rules.known().digest)?;
     // Only who has locked the record writes here.
     let copies = match copies::open(&config.state) {
         Ok(copies) => copies,
@@ -103,7 +101,7 @@ pub(crate) async fn build(config: &Config) -> Result<Built> {
         originator,
         dial,
         addresses: Arc::new(strangers),
-        policies,
+        policies: rules.in_force(),
         journal: journal.clone(),
         copies,
         status: status.clone(),
@@ -118,7 +116,7 @@ pub(crate) async fn build(config: &Config) -> Result<Built> {
         control,
         workload,
         status,
-        rules,
+        rules: Arc::new(rules),
     })
 }
 
@@ -137,24 +135,6 @@ async fn intercept(
 pub(crate) fn arrival(id: ConnectionId, intercepted: Intercepted) -> Arrival {
     let (stream, destination, owner) = intercepted.into_parts();
     Arrival::new(id, stream, destination, owner)
-}
-
-/// Reads and compiles the policy folder.
-pub(crate) fn policies(config: &Config) -> Result<Policies> {
-    let at = || format!("the policy folder {} cannot be read", config.policy.display());
-    let mut paths: Vec<_> = std::fs::read_dir(&config.policy)
-        .with_context(at)?
-        .map(|entry| entry.map(|entry| entry.path()))
-        .collect::<io::Result<_>>()
-        .with_context(at)?;
-    paths.retain(|path| path.extension().is_some_and(|extension| extension == "cedar"));
-    paths.sort();
-    let files =
-        paths.iter().map(|path| Ok(PolicyFile { name: path.display().to_string(), text: read(path)? }));
-    let files: Vec<PolicyFile> = files.collect::<Result<_>>()?;
-    let name = config.classification.display().to_string();
-    let classification = Classification::parse(&name, &read(&config.classification)?)?;
-    Ok(Policies::compile(&files, classification)?)
 }
 
 /// Loads the CA.
@@ -187,13 +167,13 @@ pub(crate) fn workload(config: &Config, originator: &Originator) -> Result<Workl
     Ok(workload.recognising(config.agents.clone()).grouping(config.groups.clone()))
 }
 
-fn journal(config: &Config) -> Result<audit::Journal> {
+fn journal(config: &Config, policy: String) -> Result<audit::Journal> {
     let start = audit::Start {
         agent: env!("CARGO_PKG_VERSION").to_owned(),
         host: read(Path::new("/proc/sys/kernel/hostname"))?.trim().to_owned(),
         mode: config.mode,
         guarded: config.accounts.iter().map(ToString::to_string).collect(),
-        policy: None,
+        policy: Some(policy),
     };
     let dir = config.record_dir();
     audit::Journal::start(&dir, start, || Timestamp::from(SystemTime::now()))

@@ -19,6 +19,7 @@ use crate::{
     guarded::Guarded,
     output::{Output, counted},
     probe::Prober,
+    rules::Files,
     wire,
 };
 
@@ -67,7 +68,8 @@ fn kernel(config: &Config) -> Vec<Finding> {
 
 fn policy(config: &Config) -> Finding {
     let at = config.policy.display();
-    match wire::policies(config) {
+    let files = Files::read(&config.policy, &config.classification);
+    match files.and_then(|files| Ok(files.load()?)) {
         Ok(policies) => match policies.rule_ids().count() {
             0 => bad("policy", "there is no rule, so everything is refused", format!("write one in {at}")),
             rules => good("policy", format!("{} in {at}", counted(rules, "rule", "rules"))),

@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context, Result, anyhow, ensure};
 use model::HostName;
-use policy::starter;
+use policy::starter::{self, Starter};
 use serde::Serialize;
 use tls::Authority;
 
@@ -90,8 +90,18 @@ fn policy(config: &Config, report: &mut Report) -> Result<()> {
         report.kept.push(config.policy.clone());
     } else {
         write(&config.policy.join("starter.cedar"), starter::POLICY, report)?;
+        starters(&config.policy, &starter::BESIDE, report)?;
+        starters(&config.policy.join("examples"), &starter::EXAMPLES, report)?;
     }
     write(&config.classification, starter::CLASSIFICATION, report)
+}
+
+fn starters(folder: &Path, starters: &[Starter], report: &mut Report) -> Result<()> {
+    for Starter { name, policy, test } in starters {
+        write(&folder.join(format!("{name}.cedar")), policy, report)?;
+        write(&folder.join(format!("{name}.test.toml")), test, report)?;
+    }
+    Ok(())
 }
 
 fn authority(config: &Config, report: &mut Report) -> Result<()> {

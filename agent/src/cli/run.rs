@@ -83,7 +83,7 @@ async fn guard(config: &Config, built: Built) -> Result<()> {
     let helpers = Arc::new(Helpers::new(config.ocsp_hosts.clone()));
     let reporter = Reporter {
         config: config.clone(),
-        rules,
+        rules: rules.clone(),
         interception: interception.clone(),
         corridor: corridor.clone(),
         journal: journal.clone(),
@@ -100,6 +100,7 @@ async fn guard(config: &Config, built: Built) -> Result<()> {
     tokio::spawn(corridor.clone().watch_departures());
     let keeping = tokio::spawn(watch.clone().keep());
     let learning = tokio::spawn(watch.learn());
+    let reading = rules.keep(journal.clone())?;
 
     let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be caught")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be caught")?;
@@ -115,7 +116,7 @@ async fn guard(config: &Config, built: Built) -> Result<()> {
         }
     };
     info!(reason, "stopping; guarded connections are refused from now on");
-    close(interception, [control, keeping, learning]).await;
+    close(interception, [control, keeping, learning, reading]).await;
     notify(&[sd_notify::NotifyState::Stopping]);
     corridor.stop();
     drain(&places).await;
@@ -148,7 +149,7 @@ async fn accept(
 
 /// Closes the listeners, so that who comes now is refused by the kernel at once instead of waiting for an agent that is
 /// about to end. They are closed with the last task that holds them.
-async fn close(interception: Arc<interception::Interception>, holders: [JoinHandle<()>; 3]) {
+async fn close(interception: Arc<interception::Interception>, holders: [JoinHandle<()>; 4]) {
     for holder in holders {
         holder.abort();
         if let Err(error) = holder.await

@@ -13,6 +13,9 @@ use crate::{
     status::{LsmProgram, Status, Unproved},
 };
 
+/// How much of a policy's digest people are shown.
+const DIGEST_CHARS: usize = 12;
+
 /// What is in the kernel while no agent runs.
 #[derive(Debug, Serialize)]
 struct Down {
@@ -110,7 +113,8 @@ fn up(status: &Status) -> String {
         let (open, bytes, refused) = (passed.open, passed.bytes, passed.refused);
         line("passed", format!("{connections} ({open} open), {bytes} bytes, {refused} refused"));
     }
-    line("policy", counted(status.rules, "rule", "rules"));
+    let digest = status.policy.get(..DIGEST_CHARS).unwrap_or(&status.policy);
+    line("policy", format!("{}, version {digest}", counted(status.rules, "rule", "rules")));
     line("sessions", status.sessions.to_string());
     for source in &status.offboarding {
         let read = source.read_seconds_ago.map_or("never read".to_owned(), |ago| format!("read {ago} s ago"));

@@ -7,17 +7,30 @@ use std::{
 };
 
 use masking::Mask;
-use model::TableName;
+use model::{Ident, TableName};
 use serde::Deserialize;
+use sql::{Container, Level, ObjectKind, ObjectPath, ObjectUse};
 use toml::Spanned;
 
-use crate::{Place, PolicyError, Problem, pattern::ColumnPattern};
+use crate::{
+    Place, PolicyError, Problem, near,
+    pattern::{ColumnPattern, NamePattern},
+};
 
 /// Patterns of columns, their tags and masks.
 #[derive(Debug, Clone, Default)]
 pub struct Classification {
     columns: Vec<Arc<TaggedPattern>>,
     masks: BTreeMap<String, Mask>,
+    objects: Vec<TaggedObject>,
+}
+
+/// Objects of one kind, and the tags that they carry.
+#[derive(Debug, Clone)]
+struct TaggedObject {
+    kind: String,
+    name: NamePattern,
+    tags: BTreeSet<String>,
 }
 
 /// A pattern with what it says of a column.
@@ -35,7 +48,17 @@ struct Written {
     #[serde(default)]
     column: Vec<WrittenColumn>,
     #[serde(default)]
+    object: Vec<WrittenObject>,
+    #[serde(default)]
     tags: BTreeMap<String, WrittenTag>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenObject {
+    kind: Spanned<String>,
+    name: Spanned<String>,
+    tags: Spanned<Vec<String>>,
 }
 
 #[derive(Deserialize)]
@@ -105,7 +128,32 @@ impl Classification {
             }
         }
         let masks = written.tags.iter().map(|(tag, written)| (tag.clone(), mask_in(&written.mask))).collect();
-        if problems.is_empty() { Ok(Self { columns, masks }) } else { Err(PolicyError::new(problems)) }
+        let mut objects = Vec::new();
+        for object in &written.object {
+            if object.tags.get_ref().is_empty() {
+                problems
+                    .push(problem(Some(object.tags.span()), "an object needs at least one tag".to_owned()));
+            }
+            match tagged_object(object) {
+                Ok(object) => objects.push(object),
+                Err((span, message)) => problems.push(problem(Some(span), message)),
+            }
+        }
+        let carried =
+            columns.iter().map(|column| &column.tags).chain(objects.iter().map(|object| &object.tags));
+        let carried: BTreeSet<&str> = carried.flatten().map(String::as_str).collect();
+        for tag in written.tags.keys().filter(|tag| !carried.contains(tag.as_str())) {
+            if let Some(meant) = near::meant(tag, carried.iter().copied()) {
+                let at = text.find(&format!("[tags.{tag}")).unwrap_or_default();
+                let message = format!("nothing carries the tag {tag:?}; did you mean {meant:?}?");
+                problems.push(problem(Some(at..at), message));
+            }
+        }
+        if problems.is_empty() {
+            Ok(Self { columns, objects, masks })
+        } else {
+            Err(PolicyError::new(problems))
+        }
     }
 
     /// Columns that have tags for another reason than a pattern of the file.
@@ -124,10 +172,80 @@ impl Classification {
         &self.columns
     }
 
-    /// The tags a table carries: those of every pattern that may match one of its columns.
+    /// Every tag that anything carries, or that has a mask.
+    pub(crate) fn tags(&self) -> impl Iterator<Item = &str> {
+        let columns = self.columns.iter().flat_map(|column| &column.tags);
+        columns.chain(self.objects.iter().flat_map(|object| &object.tags)).map(String::as_str)
+    }
+
+    /// The tags a table carries: its own, and those of every pattern that may match one of its columns.
     pub(crate) fn table_tags(&self, table: &TableName) -> BTreeSet<String> {
         let matching = self.columns.iter().filter(|tagged| tagged.pattern.may_be_in(table));
-        matching.flat_map(|tagged| tagged.tags.iter().cloned()).collect()
+        let mut tags =
+            self.named("table", &[table.database.as_ref(), table.schema.as_ref(), Some(&table.name)]);
+        tags.extend(matching.flat_map(|tagged| tagged.tags.iter().cloned()));
+        tags
+    }
+
+    /// The tags that a schema or database carries.
+    pub(crate) fn container_tags(&self, container: &Container) -> BTreeSet<String> {
+        match container {
+            Container::Database(database) => self.named("database", &[Some(database)]),
+            Container::Schema { database, schema } => {
+                self.named("schema", &[database.as_ref(), schema.as_ref()])
+            }
+        }
+    }
+
+    /// The tags that another object carries.
+    pub(crate) fn object_tags(&self, used: &ObjectUse) -> BTreeSet<String> {
+        let ObjectPath { database, schema, name } = &used.name;
+        let parts = [database.as_ref(), schema.as_ref(), Some(name)];
+        let parts = match used.kind.level() {
+            Level::Account => parts.get(2..),
+            Level::Database => return self.named(used.kind.as_str(), &[database.as_ref(), Some(name)]),
+            Level::Schema => parts.get(..),
+        };
+        self.named(used.kind.as_str(), parts.unwrap_or_default())
+    }
+
+    fn named(&self, kind: &str, parts: &[Option<&Ident>]) -> BTreeSet<String> {
+        let matching = self.objects.iter().filter(|object| object.kind == kind && object.name.may_be(parts));
+        matching.flat_map(|object| object.tags.iter().cloned()).collect()
+    }
+}
+
+fn tagged_object(written: &WrittenObject) -> Result<TaggedObject, (Range<usize>, String)> {
+    let kind = written.kind.get_ref();
+    let parts = match kind.as_str() {
+        "database" => 1,
+        "schema" => 2,
+        "table" => 3,
+        _ => match ObjectKind::ALL.iter().find(|known| known.as_str() == kind).map(|kind| kind.level()) {
+            Some(Level::Account) => 1,
+            Some(Level::Database) => 2,
+            Some(Level::Schema) => 3,
+            None => {
+                let known = ObjectKind::ALL.iter().map(|kind| kind.as_str());
+                let known = known.chain(["database", "schema", "table"]);
+                let meant = near::meant(kind, known)
+                    .map_or(String::new(), |meant| format!("; did you mean {meant:?}?"));
+                return Err((written.kind.span(), format!("{kind:?} is no kind of object{meant}")));
+            }
+        },
+    };
+    let name = NamePattern::parse(written.name.get_ref(), parts)
+        .map_err(|message| (written.name.span(), message))?;
+    Ok(TaggedObject { kind: kind.clone(), name, tags: written.tags.get_ref().iter().cloned().collect() })
+}
+
+/// A mask by its word, as annotations have it: `null`, `partial`, `keep-domain`, `keep-last:4`.
+pub(crate) fn mask(word: &str) -> Option<Mask> {
+    match word {
+        "null" => Some(Mask::Null),
+        "partial" => Some(Mask::Partial { keep_last: PARTIAL_KEEP_LAST }),
+        "keep-domain" => Some(Mask::KeepDomain),
+        _ => Some(Mask::Partial { keep_last: word.strip_prefix("keep-last:")?.parse().ok()? }),
     }
 }
 
@@ -203,12 +321,27 @@ mask = { keep-last = 4 }
                 "c.toml:2:11: a pattern has four parts: DATABASE.SCHEMA.TABLE.COLUMN, each may hold *",
             ),
             ("[[column]]\npattern = \"A.B.C.D\"\ntags = []\n", "c.toml:3:8: a column needs at least one tag"),
-            ("[[columns]]\n", "c.toml:1:3: unknown field `columns`, expected `column` or `tags`"),
+            (
+                "[[columns]]\n",
+                "c.toml:1:3: unknown field `columns`, expected one of `column`, `object`, `tags`",
+            ),
             (
                 "[tags.x]\nmask = \"nul\"\n",
                 "c.toml:2:8: a mask is \"null\", \"partial\", \"keep-domain\" or { keep-last = N }",
             ),
             ("[tags.x]\n  mask =\n", "c.toml:2:9: "),
+            (
+                "[[column]]\npattern = \"*.*.*.E\"\ntags = [\"email\"]\n\n[tags.emial]\nmask = \"null\"\n",
+                "c.toml:5:1: nothing carries the tag \"emial\"; did you mean \"email\"?",
+            ),
+            (
+                "[[object]]\nkind = \"stages\"\nname = \"*.*.S\"\ntags = [\"x\"]\n",
+                "c.toml:2:8: \"stages\" is no kind of object; did you mean \"stage\"?",
+            ),
+            (
+                "[[object]]\nkind = \"schema\"\nname = \"S\"\ntags = [\"x\"]\n",
+                "c.toml:3:8: a name of this kind has 2 parts, each may hold *",
+            ),
         ] {
             let error = Classification::parse("c.toml", text).unwrap_err().to_string();
             assert!(error.starts_with(expected), "{error}");

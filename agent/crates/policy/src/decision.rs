@@ -18,8 +18,6 @@ pub(crate) mod built_in {
     pub(crate) const READS_ELSEWHERE: &str = "reads-elsewhere";
     /// It names an object in part, and the session does not name the rest.
     pub(crate) const UNKNOWN_NAME: &str = "unknown-name";
-    /// It would put masked data where no mask reaches it.
-    pub(crate) const COPIES_MASKED: &str = "copies-masked-data";
     /// It names more than is judged.
     pub(crate) const TOO_MANY_OBJECTS: &str = "too-many-objects";
     /// A rule could not be evaluated.
@@ -33,7 +31,6 @@ pub(crate) const BUILT_IN_RULES: &[&str] = &[
     built_in::SEVERAL_STATEMENTS,
     built_in::READS_ELSEWHERE,
     built_in::UNKNOWN_NAME,
-    built_in::COPIES_MASKED,
     built_in::TOO_MANY_OBJECTS,
     built_in::NOT_JUDGED,
 ];
@@ -106,15 +103,33 @@ impl fmt::Display for Denial {
     }
 }
 
+/// Who can lift a rule: so many people of a group.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Approvers {
+    /// The group.
+    pub group: String,
+    /// How many of it are needed, from 1.
+    pub count: u32,
+}
+
+impl fmt::Display for Approvers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.count {
+            1 => f.write_str(&self.group),
+            count => write!(f, "{count} of {}", self.group),
+        }
+    }
+}
+
 /// What people can lift.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hold {
     denial: Denial,
-    approvers: Vec<String>,
+    approvers: Vec<Approvers>,
 }
 
 impl Hold {
-    pub(crate) fn new(denial: Denial, approvers: Vec<String>) -> Self {
+    pub(crate) fn new(denial: Denial, approvers: Vec<Approvers>) -> Self {
         Self { denial, approvers }
     }
 
@@ -130,9 +145,9 @@ impl Hold {
         })
     }
 
-    /// The groups that could lift it; each is needed.
+    /// Who could lift it; each of these is needed.
     #[must_use]
-    pub fn approvers(&self) -> &[String] {
+    pub fn approvers(&self) -> &[Approvers] {
         &self.approvers
     }
 
@@ -154,7 +169,7 @@ impl Hold {
         let reason = format!(
             "{}; {} could approve it, and this version cannot ask them",
             self.denial.reason,
-            self.approvers.join(" and ")
+            self.approvers.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ")
         );
         Denial { reason, rules: self.denial.rules }
     }

@@ -8,13 +8,9 @@ use std::{
 use cedar_policy::{Entity, EntityId, EntityTypeName, EntityUid, RestrictedExpression, Schema};
 use identity::Principal;
 use model::{AccountName, Ident, TableName};
-use sql::Class;
+use sql::{Class, Level, ObjectKind, ObjectPath, ObjectUse};
 
-use crate::{Problem, who::Who};
-
-pub(crate) const ACTION_UNMASK: &str = "unmask";
-const ACTION_LOGIN: &str = "login";
-const ACTION_ENDPOINT: &str = "endpoint";
+use crate::who::Who;
 
 /// Type names and actions of the schema, parsed once.
 #[derive(Debug)]
@@ -26,24 +22,28 @@ pub(crate) struct Vocabulary {
     schema: EntityTypeName,
     table: EntityTypeName,
     column: EntityTypeName,
+    stage: EntityTypeName,
+    procedure: EntityTypeName,
+    function: EntityTypeName,
+    object: EntityTypeName,
     credential: EntityTypeName,
     endpoint: EntityTypeName,
     classes: BTreeMap<Class, EntityUid>,
     /// Every action of the schema, and the groups that it is in.
     actions: HashMap<EntityUid, Vec<EntityUid>>,
     pub(crate) unmask: EntityUid,
+    pub(crate) decide: EntityUid,
+    pub(crate) derive: EntityUid,
     pub(crate) login: EntityUid,
     pub(crate) ask_endpoint: EntityUid,
 }
 
 impl Vocabulary {
-    pub(crate) fn new(schema: &Schema) -> Result<Self, Problem> {
-        let name = |text: &str| {
-            EntityTypeName::from_str(text).map_err(|error| Problem::OwnSchema(error.to_string()))
-        };
+    pub(crate) fn new(schema: &Schema) -> Result<Self, String> {
+        let name = |text: &str| EntityTypeName::from_str(text).map_err(|error| error.to_string());
         let action_type = name("Action")?;
         let action = |id: &str| EntityUid::from_type_name_and_id(action_type.clone(), EntityId::new(id));
-        let known = schema.action_entities().map_err(|error| Problem::OwnSchema(error.to_string()))?;
+        let known = schema.action_entities().map_err(|error| error.to_string())?;
         let groups_of = |action: &EntityUid| known.ancestors(action).into_iter().flatten().cloned().collect();
         Ok(Self {
             workload: name("Workload")?,
@@ -53,13 +53,19 @@ impl Vocabulary {
             schema: name("Schema")?,
             table: name("Table")?,
             column: name("Column")?,
+            stage: name("Stage")?,
+            procedure: name("Procedure")?,
+            function: name("Function")?,
+            object: name("Object")?,
             credential: name("Credential")?,
             endpoint: name("Endpoint")?,
             classes: Class::ALL.into_iter().map(|class| (class, action(class.action()))).collect(),
             actions: known.iter().map(|entity| (entity.uid(), groups_of(&entity.uid()))).collect(),
-            unmask: action(ACTION_UNMASK),
-            login: action(ACTION_LOGIN),
-            ask_endpoint: action(ACTION_ENDPOINT),
+            unmask: action("unmask"),
+            decide: action("decide"),
+            derive: action("derive"),
+            login: action("login"),
+            ask_endpoint: action("endpoint"),
         })
     }
 
@@ -132,7 +138,7 @@ impl<'a> Things<'a> {
 
     pub(crate) fn action(&mut self, action: &EntityUid) {
         let groups = self.words.groups_of(action).iter().cloned();
-        self.add(action.clone(), || [], groups);
+        let _known = self.add(action.clone(), || [], groups);
     }
 
     pub(crate) fn account(&mut self) -> EntityUid {
@@ -159,13 +165,53 @@ impl<'a> Things<'a> {
         Some([self.schema_uid(database, schema), self.database_uid(database), self.account.clone()])
     }
 
-    pub(crate) fn database(&mut self, database: &Ident) -> EntityUid {
-        self.add(self.database_uid(database), || tagged([]), [self.account.clone()])
+    pub(crate) fn database<'t>(
+        &mut self,
+        database: &Ident,
+        tags: impl IntoIterator<Item = &'t String>,
+    ) -> EntityUid {
+        self.add(self.database_uid(database), || tagged(tags), [self.account.clone()])
     }
 
-    pub(crate) fn schema(&mut self, database: &Ident, schema: &Ident) -> EntityUid {
+    pub(crate) fn schema<'t>(
+        &mut self,
+        database: &Ident,
+        schema: &Ident,
+        tags: impl IntoIterator<Item = &'t String>,
+    ) -> EntityUid {
         let around = [self.database_uid(database), self.account.clone()];
-        self.add(self.schema_uid(database, schema), || tagged([]), around)
+        self.add(self.schema_uid(database, schema), || tagged(tags), around)
+    }
+
+    /// A stage, a procedure, a warehouse, …; `None` if a part of its name is not known.
+    pub(crate) fn object<'t>(
+        &mut self,
+        used: &ObjectUse,
+        tags: impl IntoIterator<Item = &'t String>,
+    ) -> Option<EntityUid> {
+        let mut around = vec![self.account.clone()];
+        let ObjectPath { database, schema, name } = &used.name;
+        let level = used.kind.level();
+        let mut id = quoted(name);
+        if level != Level::Account {
+            let database = database.as_ref()?;
+            around.push(self.database_uid(database));
+            if level == Level::Schema {
+                let schema = schema.as_ref()?;
+                around.push(self.schema_uid(database, schema));
+                id = format!("{}.{id}", quoted(schema));
+            }
+            id = format!("{}.{id}", quoted(database));
+        }
+        let kind = used.kind.as_str();
+        let (of_type, id) = match used.kind {
+            ObjectKind::Stage => (&self.words.stage, id),
+            ObjectKind::Procedure => (&self.words.procedure, id),
+            ObjectKind::Function => (&self.words.function, id),
+            _ => (&self.words.object, format!("{kind}:{id}")),
+        };
+        let set = RestrictedExpression::new_set(tags.into_iter().map(|tag| text(tag)));
+        Some(self.add(uid(of_type, &id), || [("kind", text(kind)), ("tags", set)], around))
     }
 
     /// A table; `None` if a part of its name is not known.

@@ -1,5 +1,7 @@
 //! One question to the rules, and what their answer means.
 
+use std::cell::RefCell;
+
 use cedar_policy::{
     Context, Decision, Entities, Entity, EntityUid, PolicySet, Request, Response, RestrictedExpression,
     Schema,
@@ -8,9 +10,9 @@ use identity::Assurance;
 use model::RuleId;
 
 use crate::{
-    Denial, Hold, Policies,
-    compile::Slice,
+    Approvers, Denial, Hold, Policies,
     decision::{Judged, Refusal, built_in},
+    slice::Slice,
     who::Who,
 };
 
@@ -24,6 +26,27 @@ pub(crate) struct Judge<'a> {
     uid: EntityUid,
     entities: Entities,
     context: Context,
+    heard: Option<&'a Trace>,
+}
+
+/// Every question and its answer, for who wants to be told.
+#[derive(Debug, Default)]
+pub(crate) struct Trace(RefCell<Vec<Heard>>);
+
+/// A question and its answer.
+#[derive(Debug)]
+pub(crate) struct Heard {
+    pub(crate) action: EntityUid,
+    pub(crate) resource: EntityUid,
+    pub(crate) answer: Judged<Vec<RuleId>>,
+    /// What the resource is in.
+    pub(crate) within: Vec<EntityUid>,
+}
+
+impl Trace {
+    pub(crate) fn into_heard(self) -> Vec<Heard> {
+        self.0.into_inner()
+    }
 }
 
 /// What is asked, for the engine and for people.
@@ -49,6 +72,7 @@ impl<'a> Judge<'a> {
         uid: EntityUid,
         entities: Vec<Entity>,
         context: Vec<(&'static str, RestrictedExpression)>,
+        heard: Option<&'a Trace>,
     ) -> Judged<Self> {
         if cfg!(debug_assertions)
             && let Err(error) = Entities::from_entities(entities.clone(), Some(&policies.schema))
@@ -59,7 +83,7 @@ impl<'a> Judge<'a> {
             .map_err(|_| not_judged("its objects contradict each other"))?;
         let context = Context::from_pairs(context.into_iter().map(|(name, value)| (name.to_owned(), value)))
             .map_err(|_| not_judged("its context cannot be put together"))?;
-        Ok(Self { policies, who, uid, entities, context })
+        Ok(Self { policies, who, uid, entities, context, heard })
     }
 
     fn request(&self, action: &EntityUid, resource: &EntityUid, schema: Option<&Schema>) -> Judged<Request> {
@@ -73,8 +97,25 @@ impl<'a> Judge<'a> {
             .ok_or_else(|| not_judged("the schema does not know what is asked"))
     }
 
+    pub(crate) fn policies(&self) -> &'a Policies {
+        self.policies
+    }
+
     /// Asks. The answer is the rules that permit, or who refuses and why.
     pub(crate) fn ask(&self, question: &Question<'_>) -> Judged<Vec<RuleId>> {
+        let answer = self.answer(question);
+        if let Some(Trace(heard)) = self.heard {
+            heard.borrow_mut().push(Heard {
+                action: question.action.clone(),
+                resource: question.resource.clone(),
+                answer: answer.clone(),
+                within: self.entities.ancestors(&question.resource).into_iter().flatten().cloned().collect(),
+            });
+        }
+        answer
+    }
+
+    fn answer(&self, question: &Question<'_>) -> Judged<Vec<RuleId>> {
         let Question { action, resource, .. } = question;
         if cfg!(debug_assertions) {
             debug_assert!(
@@ -95,9 +136,9 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// Whether it is permitted, for questions nobody waits on.
-    pub(crate) fn allows(&self, action: &EntityUid, resource: EntityUid) -> bool {
-        self.ask(&Question { action, resource, words: String::new() }).is_ok()
+    /// The rules that permit it, for questions whose refusal nobody is told of.
+    pub(crate) fn permitting(&self, action: &EntityUid, resource: &EntityUid) -> Option<Vec<RuleId>> {
+        self.ask(&Question { action, resource: resource.clone(), words: String::new() }).ok()
     }
 
     /// A rule that fails refuses: the engine would leave it out, and a forbid left out permits.
@@ -157,7 +198,7 @@ impl<'a> Judge<'a> {
         let others = rules.iter().filter(|rule| *rule != told).cloned();
         let denial = Denial::new(reason, told.clone(), others);
         if can_be_lifted {
-            let mut approvers: Vec<String> = rules.iter().filter_map(approver).collect();
+            let mut approvers: Vec<Approvers> = rules.iter().filter_map(approver).collect();
             approvers.sort();
             approvers.dedup();
             Refusal::Hold(Hold::new(denial, approvers))

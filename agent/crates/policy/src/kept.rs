@@ -14,7 +14,7 @@ use model::{AccountName, Mode};
 use sql::Facts;
 
 use crate::{
-    Beside, StatementAsk,
+    Beside, StatementAsk, SupposedAsk,
     decision::{Judged, Permitted},
     who::Who,
 };
@@ -44,6 +44,12 @@ pub(crate) struct Asked {
 #[derive(Debug, Clone)]
 pub(crate) struct These(Arc<Facts>);
 
+impl These {
+    pub(crate) fn arc(&self) -> Arc<Facts> {
+        Arc::clone(&self.0)
+    }
+}
+
 impl Asked {
     pub(crate) fn new(ask: &StatementAsk<'_>, beside: Beside) -> Self {
         Self {
@@ -54,6 +60,18 @@ impl Asked {
             mode: Mode::as_str(ask.mode),
             facts: These(Arc::clone(ask.facts)),
             beside,
+        }
+    }
+
+    pub(crate) fn supposed(who: Who, ask: &SupposedAsk<'_>, facts: &Arc<Facts>) -> Self {
+        Self {
+            who,
+            account: ask.account.clone(),
+            user: ask.user.to_owned(),
+            role: ask.role.to_owned(),
+            mode: Mode::as_str(ask.mode),
+            facts: These(Arc::clone(facts)),
+            beside: Beside::default(),
         }
     }
 

@@ -45,26 +45,44 @@ mod absence;
 mod ask;
 mod beside;
 mod carry;
+mod cases;
 mod classification;
 mod clearance;
+mod columns;
 mod compile;
 mod decide;
 mod decision;
 mod entities;
+mod explain;
+mod in_force;
 mod judge;
 mod kept;
+mod literals;
+mod near;
 mod pattern;
 mod plan;
 mod problem;
+mod questions;
+mod rule;
+mod slice;
+mod split;
 pub mod starter;
+mod statement;
+mod suppose;
 #[cfg(test)]
 mod tests;
 mod who;
 
 pub use ask::{EndpointAsk, LoginAsk, StatementAsk};
 pub use beside::{Beside, Carried};
+pub use cases::{CaseResult, Cases, know_table};
 pub use classification::Classification;
 pub use clearance::{ClearError, Clearance, Cleared, MaskedColumn, StandingClearance, Untouched};
 pub use compile::{Policies, PolicyFile};
-pub use decision::{Decision, Denial, EndpointPermit, Hold, LoginPermit, Permit};
+pub use decision::{Approvers, Decision, Denial, EndpointPermit, Hold, LoginPermit, Permit};
+pub use explain::{
+    Counted, Explanation, Missed, Question, ShownColumn, SupposedAsk, SupposedLogin, TaggedColumn,
+};
+pub use in_force::InForce;
 pub use problem::{Place, PolicyError, Problem};
+pub use suppose::{Supposed, SupposedAssurance};

@@ -86,7 +86,31 @@ impl ColumnPattern {
     }
 }
 
-fn split(text: &str) -> Result<Vec<String>, &'static str> {
+/// A pattern of an object's name, in as many parts as its kind has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct NamePattern(Vec<Glob>);
+
+impl NamePattern {
+    pub(crate) fn parse(text: &str, parts: usize) -> Result<Self, String> {
+        let globs: Vec<Glob> = split(text)?.iter().map(|part| Glob::new(part)).collect();
+        if globs.len() != parts {
+            return Err(format!("a name of this kind has {parts} parts, each may hold *"));
+        }
+        Ok(Self(globs))
+    }
+
+    /// Whether it may be this name. A part that is not known may be anything.
+    pub(crate) fn may_be(&self, parts: &[Option<&Ident>]) -> bool {
+        self.0.len() == parts.len()
+            && self
+                .0
+                .iter()
+                .zip(parts)
+                .all(|(glob, part)| part.is_none_or(|part| glob.matches(part.as_str())))
+    }
+}
+
+pub(crate) fn split(text: &str) -> Result<Vec<String>, &'static str> {
     let mut parts = vec![String::new()];
     let mut quoted = false;
     for c in text.chars() {

@@ -4,15 +4,14 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use masking::Mask;
 use model::{ColumnMeta, ColumnName, Ident, TableName};
-use sql::{Output, Outputs, Sources};
+use sql::{Facts, Output, Outputs, Sources};
 
 use crate::classification::{TaggedPattern, stricter};
 
 /// What is owed for a result.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Plan {
-    /// `None`: the statement shows no rows of any table.
-    pub(crate) outputs: Option<Outputs>,
+    pub(crate) shows: Shows,
     /// Tagged columns of the tables that the statement reads.
     pub(crate) guards: Vec<Guard>,
     /// Every pattern that may not be seen unmasked, whatever the statement names.
@@ -23,6 +22,18 @@ pub(crate) struct Plan {
     pub(crate) reads_more: bool,
     /// Tables and views behind which there may be anything.
     pub(crate) unresolved: Arc<BTreeSet<TableName>>,
+}
+
+/// What the columns of a result are.
+#[derive(Debug, Clone, Default)]
+pub(crate) enum Shows {
+    /// No rows of any table.
+    #[default]
+    Nothing,
+    /// The outputs of one statement of a text: these facts, and its place among them.
+    Outputs(Arc<Facts>, usize),
+    /// Nobody can say of which statement.
+    Unknown,
 }
 
 /// A tagged column of one table.
@@ -57,8 +68,9 @@ impl Plan {
         let mut plans = plans.into_iter();
         let first = plans.next().unwrap_or_default();
         plans.fold(first, |mut all, plan| {
-            let shows = all.outputs.is_some() || plan.outputs.is_some();
-            all.outputs = shows.then_some(Outputs::Unknown("it holds several statements"));
+            if !matches!((&all.shows, plan.shows), (Shows::Nothing, Shows::Nothing)) {
+                all.shows = Shows::Unknown;
+            }
             all.guards.extend(plan.guards);
             for tagged in plan.everywhere {
                 if !all.everywhere.iter().any(|known| Arc::ptr_eq(known, &tagged)) {
@@ -71,19 +83,15 @@ impl Plan {
         })
     }
 
-    /// What it takes in memory, in bytes: about so much. Patterns are shared.
+    /// What it takes in memory, in bytes: about so much. Facts and patterns are shared.
     pub(crate) fn size(&self) -> usize {
-        let outputs = match &self.outputs {
-            Some(Outputs::Known(outputs)) => outputs.iter().map(of_output).sum(),
-            Some(Outputs::Unknown(_)) | None => 0,
-        };
         let guards = self.guards.iter().map(|guard| size_of::<Guard>() + of_table(&guard.table));
-        size_of::<Self>() + outputs + guards.sum::<usize>() + self.everywhere.len() * size_of::<usize>()
+        size_of::<Self>() + guards.sum::<usize>() + self.everywhere.len() * size_of::<usize>()
     }
 
     /// Whether any column of a result could be masked.
     pub(crate) fn may_mask(&self) -> bool {
-        self.outputs.is_some()
+        !matches!(self.shows, Shows::Nothing)
             && (!self.everywhere.is_empty()
                 || self.anywhere.is_some()
                 || self.guards.iter().any(|guard| guard.masked))
@@ -91,12 +99,16 @@ impl Plan {
 
     /// The mask owed for each column.
     pub(crate) fn masks(&self, columns: &[ColumnMeta]) -> Vec<Option<Owed>> {
-        let Some(outputs) = &self.outputs else {
-            return vec![None; columns.len()];
+        let outputs = match &self.shows {
+            Shows::Nothing => return vec![None; columns.len()],
+            Shows::Unknown => None,
+            Shows::Outputs(facts, at) => {
+                facts.statements().ok().and_then(|all| all.get(*at)).map(|statement| &statement.outputs)
+            }
         };
         let aligned = match outputs {
-            Outputs::Known(outputs) => align(outputs, columns),
-            Outputs::Unknown(_) => None,
+            Some(Outputs::Known(outputs)) => align(outputs, columns),
+            Some(Outputs::Unknown(_)) | None => None,
         };
         let of_column = |(at, column): (usize, &ColumnMeta)| {
             let known = match aligned.as_ref().and_then(|aligned| aligned.get(at)) {
@@ -196,25 +208,6 @@ impl Plan {
         };
         owed(self.everywhere.iter().filter(fits).map(Arc::as_ref))
     }
-}
-
-fn of_output(output: &Output) -> usize {
-    let of_columns = |columns: &[ColumnName]| -> usize {
-        let of_column = |column: &ColumnName| {
-            size_of::<ColumnName>() + of_table(&column.table) + column.name.as_str().len()
-        };
-        columns.iter().map(of_column).sum()
-    };
-    let of_tables = |tables: &[TableName]| -> usize {
-        tables.iter().map(|table| size_of::<TableName>() + of_table(table)).sum()
-    };
-    let sources = match &output.sources {
-        Sources::Nothing | Sources::Unknown => 0,
-        Sources::Column(columns) | Sources::Derived(columns) => of_columns(columns),
-        Sources::Within { columns, tables } => of_columns(columns) + of_tables(tables),
-        Sources::Wildcard(tables) => of_tables(tables),
-    };
-    size_of::<Output>() + output.name.as_ref().map_or(0, |name| name.as_str().len()) + sources
 }
 
 /// What its names take.

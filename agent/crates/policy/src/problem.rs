@@ -78,7 +78,8 @@ pub enum Problem {
     },
     /// An annotation that means nothing here.
     #[error(
-        "{place}: rule {rule:?} has an annotation @{name} that is not known; known are @id, @reason, @approve and @assurance"
+        "{place}: rule {rule:?} has an annotation @{name} that is not known; {}",
+        meant.map_or("known are @id, @reason, @approve, @mask and @assurance".to_owned(), |meant| format!("did you mean @{meant}?"))
     )]
     UnknownAnnotation {
         /// Where the rule begins.
@@ -87,6 +88,25 @@ pub enum Problem {
         rule: String,
         /// The annotation.
         name: String,
+        /// The one that was probably meant.
+        meant: Option<&'static str>,
+    },
+    /// A text that is compared with tags or effects, and is none.
+    #[error(
+        "{place}: rule {rule:?} speaks of the {what} {word:?}, which is not known{}",
+        meant.as_ref().map_or(String::new(), |meant| format!("; did you mean {meant:?}?"))
+    )]
+    Word {
+        /// Where it stands.
+        place: Place,
+        /// The rule's id.
+        rule: String,
+        /// `tag` or `effect`.
+        what: &'static str,
+        /// The text.
+        word: String,
+        /// The one that was probably meant.
+        meant: Option<String>,
     },
     /// An annotation with a value that means nothing, or on the wrong kind of rule.
     #[error("{place}: rule {rule:?}: {why}")]
@@ -117,9 +137,38 @@ pub enum Problem {
         /// What.
         message: String,
     },
+    /// A file of test cases that is not what it should be.
+    #[error("{place}: {message}")]
+    Case {
+        /// Where.
+        place: Place,
+        /// What.
+        message: String,
+    },
     /// The schema inside this program cannot be loaded.
     #[error("the schema that ships with this program is damaged: {0}")]
     OwnSchema(String),
+}
+
+impl Problem {
+    /// Where it is; `None` for what is not in a file.
+    #[must_use]
+    pub fn place(&self) -> Option<&Place> {
+        match self {
+            Self::Syntax { place, .. }
+            | Self::Schema { place, .. }
+            | Self::NoId(place)
+            | Self::BadId { place, .. }
+            | Self::DuplicateId { place, .. }
+            | Self::UnknownAnnotation { place, .. }
+            | Self::Word { place, .. }
+            | Self::GrantsByAbsence { place, .. }
+            | Self::BadAnnotation { place, .. }
+            | Self::Classification { place, .. }
+            | Self::Case { place, .. } => Some(place),
+            Self::OwnSchema(_) => None,
+        }
+    }
 }
 
 /// Everything that is wrong, one line each, in the order of the files.
@@ -127,7 +176,8 @@ pub enum Problem {
 pub struct PolicyError(Vec<Problem>);
 
 impl PolicyError {
-    pub(crate) fn new(problems: Vec<Problem>) -> Self {
+    pub(crate) fn new(mut problems: Vec<Problem>) -> Self {
+        problems.sort_by(|a, b| a.place().cmp(&b.place()));
         Self(problems)
     }
 

@@ -10,10 +10,13 @@ use sql::SessionNames;
 use crate::{Classification, Decision, Permit, Policies, PolicyError, PolicyFile, StatementAsk};
 
 mod beside;
+mod cases;
+mod columns;
 mod compile;
 mod doors;
 mod kept;
 mod masks;
+mod page;
 mod starter;
 mod statements;
 
@@ -22,7 +25,7 @@ pub(super) const READS: &str = r#"
 @id("etl-reads")
 permit (
     principal in Group::"repository:acme/etl",
-    action in [Action::"read", Action::"session", Action::"login"],
+    action in [Action::"read", Action::"session", Action::"login", Action::"decide"],
     resource in Account::"ACME"
 );
 "#;
@@ -117,7 +120,11 @@ pub(super) fn show(decision: &Decision<Permit>) -> String {
     match decision {
         Decision::Permit(permit) => format!("permit [{}]", list(permit.rules())),
         Decision::Hold(hold) => {
-            format!("hold [{}] by {}: {hold}", list(hold.rules()), hold.approvers().join(" "))
+            format!(
+                "hold [{}] by {}: {hold}",
+                list(hold.rules()),
+                hold.approvers().iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+            )
         }
         Decision::Denial(denial) => format!("deny [{}] {denial}", list(denial.rules())),
     }

@@ -59,7 +59,7 @@ pub struct Parts {
     /// Whose the address is that a connection was going to.
     pub addresses: Arc<dyn Addresses>,
     /// The judge.
-    pub policies: policy::Policies,
+    pub policies: Arc<policy::InForce>,
     /// The record.
     pub journal: audit::Journal,
     /// Where tagged data went.
@@ -72,7 +72,7 @@ pub struct Parts {
 pub struct Corridor {
     pub(crate) mode: Mode,
     pub(crate) accounts: Vec<(HostName, AccountName)>,
-    pub(crate) policies: policy::Policies,
+    pub(crate) policies: Arc<policy::InForce>,
     pub(crate) journal: audit::Journal,
     pub(crate) upstream: Upstream,
     pub(crate) sessions: Sessions,

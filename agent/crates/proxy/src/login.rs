@@ -55,7 +55,7 @@ pub(crate) async fn login(
         client: request.client_app.as_deref().unwrap_or_default(),
         mode: corridor.mode,
     };
-    let permit = match corridor.policies.login(&asked) {
+    let permit = match corridor.policies.get().login(&asked) {
         Decision::Permit(permit) => permit,
         Decision::Denial(denial) => return refuse(corridor, Refusal::Denied(denial), id, intent).await,
         Decision::Hold(hold) => return refuse(corridor, Refusal::Held(hold.into_denial()), id, intent).await,

@@ -109,7 +109,7 @@ impl Errand<'_> {
             mode: corridor.mode,
         };
         let beside = understood.beside(&corridor.copies, &session.account);
-        let permit = match corridor.policies.statement_beside(&asked, beside) {
+        let permit = match corridor.policies.get().statement_beside(&asked, beside) {
             Decision::Permit(permit) => permit,
             Decision::Denial(denial) => return refuse(corridor, Refusal::Denied(denial), id, intent).await,
             Decision::Hold(hold) => {

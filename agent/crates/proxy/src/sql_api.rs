@@ -118,7 +118,7 @@ impl Errand<'_> {
             mode: corridor.mode,
         };
         let beside = understood.beside(&corridor.copies, &session.account);
-        let permit = match corridor.policies.statement_beside(&ask, beside) {
+        let permit = match corridor.policies.get().statement_beside(&ask, beside) {
             Decision::Permit(permit) => permit,
             Decision::Denial(denial) => return self.refuse(Refusal::Denied(denial), facts).await,
             Decision::Hold(hold) => return self.refuse(Refusal::Held(hold.into_denial()), facts).await,

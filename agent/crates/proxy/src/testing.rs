@@ -9,7 +9,7 @@ use policy::{Classification, Policies, PolicyFile, StandingClearance, StatementA
 use uuid::Uuid;
 
 const READS: &str = r#"@id("reads") @assurance("observed")
-permit (principal, action in Action::"read", resource);"#;
+permit (principal, action in [Action::"read", Action::"decide"], resource);"#;
 
 const SSN_IS_PII: &str =
     "[[column]]\npattern = \"*.*.*.SSN\"\ntags = [\"pii\"]\n[tags.pii]\nmask = \"null\"\n";

@@ -105,29 +105,41 @@ fn rules_have_names_and_known_annotations() {
         (
             "@id(\"a\") @aprove(\"x\")",
             "forbid",
-            "p.cedar:1:1: rule \"a\" has an annotation @aprove that is not known; known are @id, @reason, @approve and @assurance",
+            "p.cedar:1:10: rule \"a\" has an annotation @aprove that is not known; did you mean @approve?",
         ),
         (
             "@id(\"a\") @approve(\"x\")",
             "permit",
-            "p.cedar:1:1: rule \"a\": @approve says who can lift a forbid; this is a permit",
+            "p.cedar:1:10: rule \"a\": @approve says who can lift a forbid; this is a permit",
         ),
         (
             "@id(\"a\") @approve(\"\")",
             "forbid",
-            "p.cedar:1:1: rule \"a\": @approve needs the name of a group",
+            "p.cedar:1:10: rule \"a\": @approve needs the name of a group",
         ),
         (
             "@id(\"a\") @assurance(\"some\")",
             "permit",
-            "p.cedar:1:1: rule \"a\": @assurance is \"verified\", \"observed\" or \"none\"",
+            "p.cedar:1:10: rule \"a\": @assurance is \"verified\", \"observed\" or \"none\"",
         ),
         (
             "@id(\"a\") @assurance(\"none\")",
             "forbid",
-            "p.cedar:1:1: rule \"a\": a forbid counts for everybody; remove @assurance",
+            "p.cedar:1:10: rule \"a\": a forbid counts for everybody; remove @assurance",
         ),
-        ("@id(\"a\") @reason(\" \")", "forbid", "p.cedar:1:1: rule \"a\": @reason needs a text"),
+        (
+            "@id(\"a\") @because(\"x\")",
+            "permit",
+            "p.cedar:1:10: rule \"a\" has an annotation @because that is not known; known are @id, @reason, @approve, @mask and \
+             @assurance",
+        ),
+        ("@id(\"a\") @approve(\"x:0\")", "forbid", "p.cedar:1:10: rule \"a\": @approve takes 1 to 9 people"),
+        (
+            "@id(\"a\") @mask(\"null\")",
+            "permit",
+            "p.cedar:1:10: rule \"a\": @mask says what a permit for Action::\"unmask\" alone lets be seen",
+        ),
+        ("@id(\"a\") @reason(\" \")", "forbid", "p.cedar:1:10: rule \"a\": @reason needs a text"),
     ] {
         let found = rule(annotations, effect);
         assert!(found.starts_with(expected), "{annotations}\n  is       {found}\n  expected {expected}");
@@ -142,4 +154,50 @@ fn names_are_unique_across_files_and_all_errors_are_listed() {
     let two =
         errors("permit (principal, action, resource);\n@id(\"x\") permit (principal, action, resourc);");
     assert_eq!(two.lines().count(), 2, "{two}");
+}
+
+#[test]
+fn misspelt_tags_and_effects_are_said_with_their_place() {
+    let errors = |condition: &str| {
+        errors(&format!(
+            "@id(\"a\")\nforbid (principal, action in Action::\"statement\", resource)\nwhen {{ {condition} }};"
+        ))
+    };
+    for (condition, expected) in [
+        (
+            "resource.tags.contains(\"pil\")",
+            "p.cedar:3:31: rule \"a\" speaks of the tag \"pil\", which is not known; did you mean \"pii\"?",
+        ),
+        (
+            "[\"ssn\", \"emial\"].containsAny(resource.tags)",
+            "p.cedar:3:16: rule \"a\" speaks of the tag \"emial\", which is not known; did you mean \"email\"?",
+        ),
+        (
+            "context.effects.contains(\"mint-credential\")",
+            "p.cedar:3:33: rule \"a\" speaks of the effect \"mint-credential\", which is not known; did you mean \"mints-credential\"?",
+        ),
+        (
+            "context.effects.contains(\"x\")",
+            "p.cedar:3:33: rule \"a\" speaks of the effect \"x\", which is not known",
+        ),
+        // A tag that no column carries yet, and that is like none.
+        ("resource.tags.contains(\"payroll\")", "fine"),
+        ("resource.tags.contains(\"pii\") && context.effects.contains(\"share\")", "fine"),
+    ] {
+        assert_eq!(errors(condition), expected, "{condition}");
+    }
+}
+
+#[test]
+fn what_is_wrong_with_rules_and_classification_is_said_at_once() {
+    let classification = crate::PolicyFile { name: "c.toml".to_owned(), text: "[[column]]\n".to_owned() };
+    let rules = [file(
+        "@id(\"a\") @x(\"\") permit (principal, action, resource);\npermit (principal, action, resource);",
+    )];
+    let error = Policies::load(&rules, &classification).unwrap_err();
+    let places: Vec<String> =
+        error.problems().iter().filter_map(|p| p.place()).map(ToString::to_string).collect();
+    assert_eq!(places, ["c.toml:1:1", "p.cedar:1:10", "p.cedar:2:1"]);
+    let good = crate::PolicyFile { text: super::TAGS.to_owned(), ..classification };
+    assert_eq!(Policies::load(&[file(READS)], &good).unwrap().rule_ids().collect::<Vec<_>>(), ["etl-reads"]);
 }

@@ -114,7 +114,7 @@ async fn log_in(
         client: client.as_deref().unwrap_or_default(),
         mode: corridor.mode,
     };
-    let permit = match corridor.policies.login(&ask) {
+    let permit = match corridor.policies.get().login(&ask) {
         Decision::Permit(permit) => permit,
         Decision::Denial(denial) => return refuse(corridor, Refusal::Denied(denial), id, intent).await,
         Decision::Hold(hold) => return refuse(corridor, Refusal::Held(hold.into_denial()), id, intent).await,
