@@ -45,7 +45,7 @@ enum Verb {
     Doctor,
     /// The CA in the trust stores of this host.
     Trust(trust::Args),
-    /// What statements are, and what a policy says of them.
+    /// What a policy says before it judges anybody, and what statements are; nothing here needs a running agent.
     Policy(policy::Args),
     /// The record: who asked Snowflake what, and what came of it.
     Sessions(sessions::Args),
@@ -83,7 +83,7 @@ impl Cli {
             Verb::Status => status::run(&self.config, output),
             Verb::Doctor => doctor::run(&self.config, output),
             Verb::Trust(args) => trust::run(&self.config, &args, output),
-            Verb::Policy(args) => policy::run(&args),
+            Verb::Policy(args) => policy::run(&self.config, &args, output),
             Verb::Sessions(args) => sessions::run(&self.config, &args, output),
             Verb::Identity(args) => identity::run(&self.config, &args, output),
         };
