@@ -87,9 +87,9 @@ fn whatever_a_process_of_a_job_does_it_is_known_by_its_jobs_identity() {
     for words in [
         &["ask"][..],
         &["bare", "ask"],
-        &["nobody", "ask"],
+        &["nobody", "knock"],
         &["apart", "ask"],
-        &["apart", "bare", "nobody", "ask"],
+        &["apart", "bare", "nobody", "knock"],
         &["adopted", "ask"],
     ] {
         let output = lab.run(&way(words)).unwrap();
