@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use model::{Ident, SqlText};
-use sql::{SessionNames, analyze};
+use sql::{Catalog, SessionNames, analyze};
 
 /// What a thread of the agent's runtime has.
 const STACK_BYTES: usize = 2 << 20;
@@ -16,7 +16,7 @@ fuzz_target!(|text: &str| {
         ..SessionNames::default()
     };
     let reading = move || {
-        let facts = analyze(&text, &session);
+        let facts = analyze(&text, &session, &Catalog::default());
         let length = text.as_str().len();
         let mut end = 0;
         for literal in facts.literals() {
