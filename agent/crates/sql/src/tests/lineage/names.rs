@@ -133,6 +133,15 @@ fn calls_reach_what_they_are_given_and_unknown_ones_anything() {
         ("select object_construct(*) as o from u", "O=U.ID|U.SSN|U.X|U.Y"),
         ("select object_construct(u.*) as o from t, u", "O=U.ID|U.SSN|U.X|U.Y"),
         ("select hash(*) as h from u", "H=U.ID|U.SSN|U.X|U.Y"),
+        ("select {*} as o from u", "O=U.ID|U.SSN|U.X|U.Y"),
+        (
+            "select {u.*} as o, {'k': {* exclude id}, 'l': {}} as p, a from t, u",
+            "O=U.ID|U.SSN|U.X|U.Y P=T.A|T.B|T.C|T.ID|T.SSN|T.V|U.ID|U.SSN|U.X|U.Y A=T.A",
+        ),
+        (
+            "select {'a': 2 * a, 'b': {'c': ssn}} as o, { * ilike 's%' } as p from t",
+            "O=T.A|T.SSN P=T.A|T.B|T.C|T.ID|T.SSN|T.V",
+        ),
         ("select array_agg(a) within group (order by ssn) as l from t", "L=T.A|T.SSN / T.SSN"),
         (
             "select max(a) over (partition by b order by ssn rows between 1 preceding and current row) as w from t",
