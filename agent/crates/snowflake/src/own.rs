@@ -14,6 +14,7 @@ use crate::{
     error::{DecodeError, RequestError},
     json::{self, Object},
     login::LoginRequest,
+    names::SessionNames,
 };
 
 /// What the agent calls itself at login.
@@ -98,11 +99,13 @@ impl CredentialKind {
     }
 }
 
-/// Where such a login is sent. The session begins in the role that is named, as the job's own did.
+/// Where such a login is sent. The session begins with the names that are given, as the job's own did.
 #[must_use]
-pub fn login_target(role: Option<&Ident>, request: Uuid) -> String {
-    let role = role.map(|role| format!("&roleName={}", escaped(&quoted(role)))).unwrap_or_default();
-    format!("/session/v1/login-request?requestId={request}{role}")
+pub fn login_target(names: &SessionNames, request: Uuid) -> String {
+    let named = [("databaseName", &names.database), ("schemaName", &names.schema), ("roleName", &names.role)];
+    let named = named.into_iter().filter_map(|(key, name)| Some((key, name.as_ref()?)));
+    let named: String = named.map(|(key, name)| format!("&{key}={}", escaped(&quoted(name)))).collect();
+    format!("/session/v1/login-request?requestId={request}{named}")
 }
 
 /// Where a statement is sent.
@@ -189,6 +192,10 @@ mod tests {
     use super::*;
     use crate::{QueryRequest, RenewRequest, credential::tests::jwt};
 
+    fn in_role(role: &str) -> SessionNames {
+        SessionNames { role: Some(Ident::exact(role)), ..SessionNames::default() }
+    }
+
     fn own(body: &str) -> Option<Secret<String>> {
         let uri = Uri::from_static("/session/v1/login-request");
         login(&LoginRequest::decode(&uri, body.as_bytes()).unwrap(), body.as_bytes()).unwrap()
@@ -200,7 +207,7 @@ mod tests {
             "PASSWORD":"hunter2\u00e9","SESSION_PARAMETERS":{"QUERY_TAG":"theirs","TIMEZONE":"UTC"},
             "CLIENT_ENVIRONMENT":{"APPLICATION":"dbt","OS":"linux"},"SECONDARY_ROLES":"ALL"}}"#;
         let written = own(body).unwrap();
-        let uri: Uri = login_target(Some(&Ident::exact("My \"R\"")), Uuid::nil()).parse().unwrap();
+        let uri: Uri = login_target(&in_role("My \"R\""), Uuid::nil()).parse().unwrap();
         let read = LoginRequest::decode(&uri, written.expose().as_bytes()).unwrap();
         let theirs = LoginRequest::decode(&uri, body.as_bytes()).unwrap();
         assert_eq!((&read.user, read.credential), (&theirs.user, theirs.credential));
@@ -255,7 +262,7 @@ mod tests {
             (http::Method::POST, statement_target(Uuid::nil()), "Query"),
             (http::Method::POST, renewal_target(Uuid::nil()), "Renew"),
             (http::Method::POST, end_target(Uuid::nil()), "Close"),
-            (http::Method::POST, login_target(None, Uuid::nil()), "Login"),
+            (http::Method::POST, login_target(&SessionNames::default(), Uuid::nil()), "Login"),
         ] {
             let exchange = crate::classify(&method, &target.parse().unwrap());
             assert!(format!("{exchange:?}").starts_with(expected), "{target}: {exchange:?}");

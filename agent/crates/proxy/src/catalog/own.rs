@@ -14,7 +14,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Uri, header};
 use model::{Ident, ResultSet, Secret, SessionId, TableName};
 use snowflake::{
-    LoginReply, LoginRequest, LoginSuccess, QueryReply, RenewReply, own,
+    LoginReply, LoginRequest, LoginSuccess, QueryReply, RenewReply, SessionNames, own,
     sql_api::{ApiReply, Nulls},
 };
 use tokio::{
@@ -129,7 +129,7 @@ impl Own {
         };
         let mut state = self.state.lock().await;
         if errand.bearer.is_none() {
-            self.enter(&mut state, errand).await?;
+            self.enter(&mut state, errand, name).await?;
         } else if matches!(*state, State::Gone { until: Some(until) } if until > Instant::now()) {
             return Err(Unanswered);
         }
@@ -178,13 +178,13 @@ impl Own {
     }
 
     /// Opens the session if there is none, and puts it into the role.
-    async fn enter(&self, state: &mut State, errand: Errand<'_>) -> Result<(), Unanswered> {
+    async fn enter(&self, state: &mut State, errand: Errand<'_>, name: &TableName) -> Result<(), Unanswered> {
         match state {
             State::Open(_) => {}
             State::Gone { until: Some(until) } if *until <= Instant::now() => {
-                self.open(state, errand).await?
+                self.open(state, errand, name).await?
             }
-            State::Unopened => self.open(state, errand).await?,
+            State::Unopened => self.open(state, errand, name).await?,
             State::Gone { .. } => return Err(Unanswered),
         }
         let State::Open(live) = state else { return Err(Unanswered) };
@@ -203,10 +203,10 @@ impl Own {
         Ok(())
     }
 
-    async fn open(&self, state: &mut State, errand: Errand<'_>) -> Result<(), Unanswered> {
+    async fn open(&self, state: &mut State, errand: Errand<'_>, name: &TableName) -> Result<(), Unanswered> {
         // Whoever gives up waiting for this leaves it so.
         *state = later();
-        match self.log_in(errand).await {
+        match self.log_in(errand, name).await {
             Ok(success) => {
                 let server_session = success.server_session_id.map(|id| id.to_string());
                 let LoginSuccess { token, master_token: master, names, .. } = success;
@@ -229,7 +229,7 @@ impl Own {
         }
     }
 
-    async fn log_in(&self, errand: Errand<'_>) -> Result<LoginSuccess, NoSession> {
+    async fn log_in(&self, errand: Errand<'_>, name: &TableName) -> Result<LoginSuccess, NoSession> {
         let Some(login) = &self.login else {
             let credential = self.credential;
             return Err(NoSession::Ever(format!(
@@ -241,7 +241,10 @@ impl Own {
         if errand.corridor.journal.append(asked).await.is_err() {
             return Err(NoSession::Now("it could not be recorded".to_owned()));
         }
-        let target = own::login_target(errand.role, Uuid::new_v4());
+        // It begins where the first table is that it is asked about; names are always asked about in full.
+        let (database, schema) = (name.database.clone(), name.schema.clone());
+        let names = SessionNames { database, schema, role: errand.role.cloned(), warehouse: None };
+        let target = own::login_target(&names, Uuid::new_v4());
         let body = Bytes::from_owner(Wiped(Secret::new(login.expose().clone())));
         let unsendable = || NoSession::Ever("its login cannot be sent".to_owned());
         let inbound = message(&target, body).ok_or_else(unsendable)?;
