@@ -207,3 +207,34 @@ fn where_nothing_can_be_looked_up_what_may_be_tagged_is_masked() {
     let (agents, _) = asked(&lab);
     assert_eq!(agents.len(), 1, "it is tried once");
 }
+
+#[test]
+fn a_copy_of_a_tagged_column_is_masked_under_whatever_name() {
+    let lab = Lab::start(options()).unwrap();
+    let made = [
+        "CREATE TABLE CODES AS SELECT ID, SSN AS CODE, CITY AS PLACE FROM CUSTOMERS",
+        "CREATE TABLE LATER (ID NUMBER, NOTE VARCHAR)",
+        "INSERT INTO LATER (ID, NOTE) SELECT ID, CODE FROM CODES",
+        "CREATE TABLE FAILED AS SELECT SSN AS CODE FROM NOWHERE",
+    ];
+    let done = seen_by(&lab, migrations(), None, &made);
+    assert!(done[..3].iter().all(|seen| seen["rows"].is_array()), "{done:?}");
+    assert!(done[3]["errno"].is_u64(), "{done:?}");
+    let read = [
+        "SELECT ID, CODE, PLACE FROM CODES ORDER BY ID LIMIT 5",
+        "SELECT NOTE AS N FROM LATER ORDER BY ID LIMIT 5",
+    ];
+    let check = || {
+        let seen = seen(&lab, &read);
+        assert!(
+            all(&seen[0], "CODE", |cell| cell.starts_with("*******")) && is_plain(&seen[0], "PLACE"),
+            "{seen:?}"
+        );
+        assert!(all(&seen[1], "N", |cell| cell.starts_with("*******")), "{seen:?}");
+    };
+    check();
+    // What was learned outlives the agent.
+    lab.stop_agent().unwrap();
+    lab.start_agent().unwrap();
+    check();
+}

@@ -74,8 +74,8 @@ impl Errand {
         if query.has_ended() {
             return;
         }
-        let sql = system::with_last_id(&rewritten.sql, || self.queries.last_of(&self.session));
-        let sql = self.queries.engine_ids(&self.account, &sql);
+        let sql = self.queries.engine_ids(&self.account, &rewritten.sql);
+        let sql = system::with_last_id(&sql, || self.queries.last_of(&self.session));
         let mut reply = execute_once(&self.engine, &asked, &self.session, &sql, &mut turn).await;
         if rewritten.needs_row && reply.pointer("/data/total") == Some(&json!(0)) {
             reply = shape::failure("002003", "42S02", "Object does not exist or not authorized.");
