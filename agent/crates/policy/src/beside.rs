@@ -5,7 +5,10 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use model::{Ident, TableName};
 
-use crate::classification::{Classification, TaggedPattern};
+use crate::{
+    carry::STAGES,
+    classification::{Classification, TaggedPattern},
+};
 
 /// What a statement is judged by beside its facts. Nothing of it makes a mask less.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
@@ -55,6 +58,13 @@ impl Carried {
 }
 
 impl Beside {
+    /// The tags of what went into files of stages.
+    pub(crate) fn staged(&self) -> BTreeSet<String> {
+        let is_staged =
+            |carried: &&Carried| carried.table.as_ref().is_some_and(|table| table.as_str() == STAGES);
+        self.carried.iter().filter(is_staged).flat_map(|carried| carried.tags.iter().cloned()).collect()
+    }
+
     /// What may be anywhere, as a classification would say it.
     pub(crate) fn anywhere(&self, classification: &Classification) -> Option<TaggedPattern> {
         let tags = &self.carried_anywhere;

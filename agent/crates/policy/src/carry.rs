@@ -3,18 +3,73 @@
 use std::collections::BTreeSet;
 
 use model::{Ident, TableName};
-use sql::{Access, Class, Container, Effect, Statement};
+use sql::{Access, Class, Container, Effect, Landing, Outputs, Statement};
 
 use crate::{
     beside::Carried,
     plan::{Guard, Plan},
 };
 
-/// What a permitted statement tags, because it puts there what it reads. `all_tags` are those of every pattern.
-pub(crate) fn carried(statement: &Statement, plan: &Plan, all_tags: &BTreeSet<String>) -> Vec<Carried> {
-    if !statement.moves_data {
-        return Vec::new();
+/// The name of the table under which files of stages are listed, all of them together.
+pub const STAGES: &str = "@";
+
+/// What a permitted statement tags, because it puts there what it reads. `all_tags` are those of every pattern, and
+/// `staged` those of what went into files of stages before.
+pub(crate) fn carried(
+    statement: &Statement,
+    plan: &Plan,
+    all_tags: &BTreeSet<String>,
+    staged: &BTreeSet<String>,
+) -> Vec<Carried> {
+    let mut found: BTreeSet<Carried> = statement
+        .landings
+        .iter()
+        .flat_map(|landing| landed(statement, landing, plan, all_tags, staged))
+        .collect();
+    if statement.moves_data && statement.landings.is_empty() {
+        found.extend(moved(statement, plan, all_tags));
     }
+    found.into_iter().collect()
+}
+
+/// A table whose columns are filled, each from where the statement says.
+fn landed(
+    statement: &Statement,
+    landing: &Landing,
+    plan: &Plan,
+    all_tags: &BTreeSet<String>,
+    staged: &BTreeSet<String>,
+) -> Vec<Carried> {
+    let place = match &landing.table {
+        Some(table) => Place::table(table),
+        None => Place { database: None, schema: None, table: Some(Ident::exact(STAGES)) },
+    };
+    // Nobody knows which column of a file is which.
+    let unknown = if statement.class == Class::CopyLoad { staged.clone() } else { anything(plan, all_tags) };
+    let Outputs::Known(outputs) = &landing.columns else {
+        return some(Source { column: None, tags: unknown })
+            .iter()
+            .map(|source| place.carried(source))
+            .collect();
+    };
+    let sources = outputs.iter().map(|output| Source {
+        // Where many are filled at once, each keeps its name; which, nobody knows.
+        column: output.name.clone().filter(|_| !output.is_many && landing.table.is_some()),
+        tags: plan.tags(&output.sources).unwrap_or_else(|| unknown.clone()),
+    });
+    sources.flat_map(some).map(|source| place.carried(&source)).collect()
+}
+
+/// The tags of all that a statement reads.
+fn anything(plan: &Plan, all_tags: &BTreeSet<String>) -> BTreeSet<String> {
+    if plan.reads_more {
+        return all_tags.clone();
+    }
+    plan.guards.iter().flat_map(|guard| guard.tagged.tags.iter().cloned()).collect()
+}
+
+/// Tables that are copied, renamed or swapped as a whole.
+fn moved(statement: &Statement, plan: &Plan, all_tags: &BTreeSet<String>) -> Vec<Carried> {
     let sources = sources(statement, plan, all_tags);
     let tables =
         statement.tables.iter().filter(|used| used.access != Access::Read && used.access != Access::Drop);
@@ -23,9 +78,7 @@ pub(crate) fn carried(statement: &Statement, plan: &Plan, all_tags: &BTreeSet<St
     let copies = reads_container(statement);
     let containers = statement.containers.iter().filter(|used| copies && made(used.access));
     let places = places.chain(containers.map(|used| Place::container(&used.container)));
-    let found: BTreeSet<Carried> =
-        places.flat_map(|place| sources.iter().map(move |source| place.carried(source))).collect();
-    found.into_iter().collect()
+    places.flat_map(|place| sources.iter().map(move |source| place.carried(source))).collect()
 }
 
 /// Tags, and the column that has them where its name stays the same.
@@ -46,8 +99,7 @@ fn sources(statement: &Statement, plan: &Plan, all_tags: &BTreeSet<String>) -> V
         };
         return plan.guards.iter().map(of_guard).collect();
     }
-    let tags = plan.guards.iter().flat_map(|guard| guard.tagged.tags.iter().cloned()).collect();
-    some(Source { column: None, tags })
+    some(Source { column: None, tags: anything(plan, all_tags) })
 }
 
 fn some(source: Source) -> Vec<Source> {

@@ -79,7 +79,7 @@ impl Columns {
         // Where no rows are looked for, none are decided on.
         let decides = statement.decides_on != Sources::Nothing
             && (shows || moves || statement.class.group() == Group::Write);
-        if !(shows || moves || decides) {
+        if !(shows || moves || decides || !statement.landings.is_empty()) {
             return columns;
         }
         let words = &policies.vocabulary;
@@ -173,6 +173,11 @@ fn tables<'t>(statement: &'t Statement, beside: &'t Beside, shows: bool) -> BTre
         let moved = moves && matches!(access, Access::Read | Access::Alter);
         is.moved |= moved;
         is.read |= moved || (shows && access == Access::Read);
+    }
+    // What a row held before may go to another column of it.
+    for table in statement.landings.iter().filter_map(|landing| landing.table.as_ref()) {
+        let is = tables.entry(table).or_default();
+        (is.read, is.moved) = (true, true);
     }
     tables
 }

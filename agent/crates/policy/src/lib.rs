@@ -75,6 +75,7 @@ mod who;
 
 pub use ask::{EndpointAsk, LoginAsk, StatementAsk};
 pub use beside::{Beside, Carried};
+pub use carry::STAGES;
 pub use cases::{CaseResult, Cases, know_table};
 pub use classification::Classification;
 pub use clearance::{ClearError, Clearance, Cleared, MaskedColumn, StandingClearance, Untouched};

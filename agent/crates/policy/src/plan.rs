@@ -149,8 +149,59 @@ impl Plan {
                     |table: &TableName| self.column(&ColumnName { table: table.clone(), name: name.clone() });
                 tables.iter().map(of_table).fold(Known::Untagged, worse)
             }
-            Sources::Within { .. } | Sources::Unknown => self.unknown(),
+            Sources::Within { columns, tables } => {
+                let of_columns = columns.iter().map(|column| self.column(column));
+                let worst = of_columns.chain(tables.iter().map(|table| self.any_of(table)));
+                match worst.fold(Known::Untagged, worse) {
+                    Known::Owed(owed) => Known::Owed(Owed { mask: Mask::Null, ..owed }),
+                    other => other,
+                }
+            }
+            Sources::Unknown => self.unknown(),
         }
+    }
+
+    /// Any column of a table, whatever it is called.
+    fn any_of(&self, table: &TableName) -> Known {
+        let guards = self.guards.iter().filter(|guard| guard.table == *table);
+        let found = match owed(guards.clone().filter(|guard| guard.masked).map(|guard| guard.tagged.as_ref()))
+        {
+            Some(owed) => Known::Owed(owed),
+            None if guards.count() == 0 => Known::Untagged,
+            None => Known::Free,
+        };
+        if self.unresolved.contains(table) { worse(found, self.unknown()) } else { found }
+    }
+
+    /// The tags of all that can reach a column that is filled, whether they may be seen or not; `None` if it may be
+    /// anything.
+    pub(crate) fn tags(&self, sources: &Sources) -> Option<BTreeSet<String>> {
+        let of_table = |table: &TableName, column: Option<&Ident>| {
+            let fits = |guard: &&Guard| {
+                let is_named = |name: &Ident| guard.tagged.pattern.matches_name(name.as_str());
+                guard.table == *table && column.is_none_or(is_named)
+            };
+            let tags = self.guards.iter().filter(fits).flat_map(|guard| guard.tagged.tags.iter().cloned());
+            (!self.unresolved.contains(table)).then(|| tags.collect::<BTreeSet<_>>())
+        };
+        let of_columns = |columns: &[ColumnName]| -> Option<Vec<BTreeSet<String>>> {
+            columns.iter().map(|column| of_table(&column.table, Some(&column.name))).collect()
+        };
+        let of_tables = |tables: &[TableName]| -> Option<Vec<BTreeSet<String>>> {
+            tables.iter().map(|table| of_table(table, None)).collect()
+        };
+        let tags = match sources {
+            Sources::Nothing => Vec::new(),
+            Sources::Column(columns) | Sources::Derived(columns) => of_columns(columns)?,
+            Sources::Within { columns, tables } => {
+                let mut tags = of_columns(columns)?;
+                tags.extend(of_tables(tables)?);
+                tags
+            }
+            Sources::Wildcard(tables) => of_tables(tables)?,
+            Sources::Unknown => return None,
+        };
+        Some(tags.into_iter().flatten().collect())
     }
 
     /// One column of a table: the tags of all patterns that match it count together.

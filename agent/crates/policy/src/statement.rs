@@ -63,7 +63,8 @@ impl Policies {
             false => Shows::Nothing,
         };
         let plan = columns.into_plan(shows, statement, &asked.beside);
-        let carries = carry::carried(statement, &plan, &self.classification.all_tags());
+        let staged = asked.beside.staged();
+        let carries = carry::carried(statement, &plan, &self.classification.all_tags(), &staged);
         Ok(One { rules, plan, carries })
     }
 }

@@ -252,7 +252,7 @@ impl Looking<'_> {
                 self.reached.insert(table.clone());
                 self.known.insert_table(table, found);
             }
-            Told::Absent => {}
+            Told::Absent => self.known.insert_missing(table),
             Told::Hidden => {
                 self.unresolved.insert(table);
             }

@@ -153,9 +153,14 @@ fn a_permit_says_where_tags_will_be() {
         permit.carries().iter().map(word).collect::<Vec<_>>().join(", ")
     };
     for (sql, expected) in [
-        ("create table x as select ssn from customers", "PUBLIC.X.* email+pii+ssn"),
+        ("create table x as select ssn from customers", "PUBLIC.X.SSN pii+ssn"),
+        ("create table x as select upper(email) e, city from customers", "PUBLIC.X.E email+pii"),
+        ("insert into x (a, b) select id, ssn from customers", "PUBLIC.X.B pii+ssn"),
         ("insert into x select * from customers", "PUBLIC.X.* email+pii+ssn"),
-        ("create view v as select city from customers", "PUBLIC.V.* email+pii+ssn"),
+        ("create view v as select city from customers", ""),
+        ("create view v (k) as select email from customers", "PUBLIC.V.K email+pii"),
+        ("update customers set city = ssn", "PUBLIC.CUSTOMERS.CITY pii+ssn"),
+        ("copy into @out from (select ssn from customers)", "*.@.* pii+ssn"),
         ("create table x as select 1 a", ""),
         ("create table x as select city from places", ""),
         ("select ssn from customers", ""),
@@ -169,7 +174,33 @@ fn a_permit_says_where_tags_will_be() {
         assert!(renamed.contains(column), "{renamed}");
     }
     let again = Beside { carried: vec![carried("COPY", Some("CODE"), &["ssn"])], ..Beside::default() };
-    assert_eq!(said("create table y as select * from copy", again), "PUBLIC.Y.* ssn");
+    assert_eq!(said("create table y as select code k from copy", again), "PUBLIC.Y.K ssn");
     let unknown = Beside { unresolved: tables(&["PEOPLE"]), ..Beside::default() };
     assert_eq!(said("create table y as select * from people", unknown), "PUBLIC.Y.* email+pii+ssn");
+    // What went into files of stages comes out of them.
+    let staged = Carried { database: None, schema: None, ..carried(crate::STAGES, None, &["ssn"]) };
+    let staged = || Beside { carried: vec![staged.clone()], ..Beside::default() };
+    assert_eq!(said("copy into landed from @in", staged()), "PUBLIC.LANDED.* ssn");
+    assert_eq!(said("copy into landed from @in", Beside::default()), "");
+}
+
+#[test]
+fn a_masked_column_goes_into_no_other_of_its_table() {
+    let policies = policies(MOVES);
+    let said = |sql: &str| match decide(&policies, sql, Beside::default()) {
+        Decision::Permit(_) => "permitted".to_owned(),
+        Decision::Denial(denial) => denial.to_string(),
+        Decision::Hold(hold) => hold.to_string(),
+    };
+    for sql in ["update customers set city = ssn", "update customers set city = upper(ssn) || 'x'"] {
+        assert_ne!(said(sql), "permitted", "{sql}");
+    }
+    for sql in [
+        "update customers set city = 'x'",
+        "insert into customers (id, ssn) values (1, 'x')",
+        "insert into customers select * from places",
+        "copy into customers from @in",
+    ] {
+        assert_eq!(said(sql), "permitted", "{sql}");
+    }
 }

@@ -123,7 +123,9 @@ impl Copies {
     ) -> (Vec<Carried>, BTreeSet<String>) {
         let known = lock(&self.known);
         let Some(places) = known.by_account.get(account) else { return Default::default() };
-        let mut found = BTreeSet::new();
+        // What went into files of stages may come out of any.
+        let in_stages = places.by_table.get(&Some(policy::STAGES.to_owned())).into_iter();
+        let mut found: BTreeSet<Carried> = in_stages.flat_map(BTreeMap::keys).cloned().collect();
         for table in tables {
             for key in [None, Some(table.name.as_str().to_uppercase())] {
                 let in_table = places.by_table.get(&key).into_iter().flat_map(BTreeMap::keys);
