@@ -26,8 +26,23 @@ pub(crate) fn hand_over(place: &Place, program: &str, arguments: &[OsString]) ->
     Err(run::become_it(command.args(arguments)))
 }
 
+/// The benchmark that stands in a room of its own, and needs no lab.
+const IDENTITY: &str = "identity";
+
 /// Makes everything ready, with what the agent is measured beside where it is, builds it as it is released, and becomes the benchmark.
 pub(crate) fn bench(place: &Place, arguments: &[OsString]) -> Result<()> {
+    if let Some((_, rest)) = arguments.split_first().filter(|(first, _)| *first == IDENTITY) {
+        let mut command = run::cargo();
+        command.current_dir(&place.root).args([
+            "bench",
+            "--package",
+            "snowfence-workload",
+            "--bench",
+            IDENTITY,
+            "--",
+        ]);
+        return Err(run::become_it(command.args(rest)));
+    }
     // Reading SQL needs no lab, and is measured beside nothing.
     if arguments.first().is_some_and(|what| what == "sql") {
         setup::toolchain(place)?;
