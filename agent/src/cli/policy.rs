@@ -28,7 +28,7 @@ enum Verb {
     /// Run the cases in *.test.toml: who asks what, and what the rules should say.
     Test(test::Args),
     /// Why a statement would be permitted, held or refused, and what would be masked.
-    Explain(explain::Args),
+    Explain(Box<explain::Args>),
     /// Facts of statements in bulk: JSON lines in, JSON lines out.
     Facts,
 }

@@ -153,7 +153,7 @@ fn only_the_very_facts_are_the_same_facts() {
     let facts = || Arc::new(sql::analyze(&text, &session(), &sql::Catalog::default()));
     let (one, two) = (facts(), facts());
     for (facts, kept) in [(&one, 1), (&one, 1), (&two, 2), (&one, 2)] {
-        let _ = policies.statement(&ask_with(&me, &acme, facts));
+        drop(policies.statement(&ask_with(&me, &acme, facts)));
         assert_eq!(policies.kept.len(), kept);
     }
     // Nobody else holds them any more, and yet no others can take their place.
@@ -176,7 +176,7 @@ fn what_is_kept_is_bounded() {
     let ask = |n: usize, padding: &str| {
         let text = SqlText::new(&format!("select {n}, '{padding}'")).unwrap();
         let facts = Arc::new(sql::analyze(&text, &session(), &sql::Catalog::default()));
-        let _ = policies.statement(&ask_with(&me, &acme, &facts));
+        drop(policies.statement(&ask_with(&me, &acme, &facts)));
     };
     let most = crate::kept::KEPT_BYTES_MAX / padding.len();
     for n in 0..3 * most {
