@@ -13,7 +13,7 @@ use crate::{
     guarded::{Doubt, Guarded},
     ocsp::Helpers,
     proxies::Proxies,
-    rules::Rules,
+    rules::{Known, Rules},
 };
 
 /// The answer to `snowfence status`.
@@ -153,32 +153,8 @@ pub(crate) struct Reporter {
 impl Reporter {
     /// The answer as one JSON document.
     pub(crate) fn json(&self) -> String {
-        let mut warnings = Vec::new();
-        if self.config.mode == Mode::Observe {
-            warnings.push("observing only: nothing is refused and nothing is masked".to_owned());
-        }
         let policy = self.rules.known();
-        if let Some(fault) = &policy.fault {
-            warnings.push(format!(
-                "the policy files cannot be loaded; the last good policy stays in force: {}",
-                fault.replace('\n', "; ")
-            ));
-        }
-        if let Some(cgroup) = &self.config.interception.cgroup {
-            warnings.push(format!("only processes below {} are covered", cgroup.display()));
-        }
-        if let Some(failure) = self.journal.failure() {
-            warnings.push(format!("the record cannot be written, so everything is refused: {failure}"));
-        }
-        match self.interception.rivals() {
-            Ok(rivals) => warnings.extend(rivals.iter().map(ToString::to_string)),
-            Err(error) => warnings.push(format!("programs of others cannot be looked for: {error}")),
-        }
-        let lost = self.interception.events_lost();
-        if lost > 0 {
-            warnings
-                .push(format!("{lost} events of the kernel programs came faster than they could be seen to"));
-        }
+        let mut warnings = self.warnings(&policy);
         let forwarded_dropped = self.interception.forwarded_dropped().unwrap_or_else(|fault| {
             warnings.push(format!("packets that containers make themselves are not dropped: {fault}"));
             None
@@ -226,6 +202,36 @@ impl Reporter {
             warnings,
         };
         serde_json::to_string(&status).unwrap_or_default()
+    }
+
+    /// What an operator should look at.
+    fn warnings(&self, policy: &Known) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if self.config.mode == Mode::Observe {
+            warnings.push("observing only: nothing is refused and nothing is masked".to_owned());
+        }
+        if let Some(fault) = &policy.fault {
+            warnings.push(format!(
+                "the policy files cannot be loaded; the last good policy stays in force: {}",
+                fault.replace('\n', "; ")
+            ));
+        }
+        if let Some(cgroup) = &self.config.interception.cgroup {
+            warnings.push(format!("only processes below {} are covered", cgroup.display()));
+        }
+        if let Some(failure) = self.journal.failure() {
+            warnings.push(format!("the record cannot be written, so everything is refused: {failure}"));
+        }
+        match self.interception.rivals() {
+            Ok(rivals) => warnings.extend(rivals.iter().map(ToString::to_string)),
+            Err(error) => warnings.push(format!("programs of others cannot be looked for: {error}")),
+        }
+        let lost = self.interception.events_lost();
+        if lost > 0 {
+            warnings
+                .push(format!("{lost} events of the kernel programs came faster than they could be seen to"));
+        }
+        warnings
     }
 }
 

@@ -1,10 +1,6 @@
 //! `snowfence policy check|test|explain`, as an operator runs them on files of their own.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "the helpers of a test fail as the test does"
-)]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "the helpers of a test fail as the test does")]
 
 use std::{
     fs,
