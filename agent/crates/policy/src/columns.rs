@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use cedar_policy::EntityUid;
 use masking::Mask;
 use model::{ColumnName, TableName};
-use sql::{Access, Container, Group, Outputs, Sources, Statement};
+use sql::{Access, Class, Container, Group, Outputs, Sources, Statement};
 
 use crate::{
     Beside, Policies,
@@ -174,8 +174,11 @@ fn tables<'t>(statement: &'t Statement, beside: &'t Beside, shows: bool) -> BTre
         is.moved |= moved;
         is.read |= moved || (shows && access == Access::Read);
     }
-    // What a row held before may go to another column of it.
-    for table in statement.landings.iter().filter_map(|landing| landing.table.as_ref()) {
+    // What a row held before may go to another column of it. A row that is new, or comes out of a file, held nothing.
+    let changes_rows = matches!(statement.class, Class::Update | Class::Merge);
+    for table in
+        statement.landings.iter().filter(|_| changes_rows).filter_map(|landing| landing.table.as_ref())
+    {
         let is = tables.entry(table).or_default();
         (is.read, is.moved) = (true, true);
     }
