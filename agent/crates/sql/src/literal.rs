@@ -1,4 +1,4 @@
-//! Where the literals of a text are: what fingerprints leave out, and what a record may have to hide.
+//! Where the literals of a text are: what fingerprints leave out.
 
 use std::ops::Range;
 
@@ -9,14 +9,12 @@ use sqlparser::tokenizer::{Location, Token, TokenWithSpan};
 pub struct Literal {
     start: u32,
     end: u32,
-    /// Whether it is, or may be, a password, key or token.
-    pub is_secret: bool,
 }
 
 impl Literal {
     /// `None` for a place beyond what a text can have.
-    pub(crate) fn new(range: Range<usize>, is_secret: bool) -> Option<Self> {
-        Some(Self { start: u32::try_from(range.start).ok()?, end: u32::try_from(range.end).ok()?, is_secret })
+    pub(crate) fn new(range: Range<usize>) -> Option<Self> {
+        Some(Self { start: u32::try_from(range.start).ok()?, end: u32::try_from(range.end).ok()? })
     }
 
     /// Its bytes in the text, quotes included.
@@ -63,7 +61,7 @@ pub(crate) fn find(text: &str, tokens: &[TokenWithSpan]) -> Vec<Literal> {
     for token in tokens.iter().filter(|t| is_literal(&t.token)) {
         let start = place.go_to(token.span.start);
         let end = place.go_to(token.span.end);
-        literals.extend(Literal::new(start..end, false));
+        literals.extend(Literal::new(start..end));
     }
     literals
 }

@@ -32,7 +32,7 @@ pub(crate) struct Args {
     /// The statement; `-` reads it from standard input.
     #[arg(value_name = "SQL")]
     statement: String,
-    /// Who asks: the claims of a token as JSON, or a [principal] as test cases have it as TOML.
+    /// Who asks: the claims of a token as JSON, or as TOML the table "principal" of a test case.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["repository", "git_ref", "environment", "actor"])]
     claims: Option<PathBuf>,
     /// Who asks: a job of this repository, `acme/etl`. Without this and --claims, nobody who is known.
@@ -68,7 +68,7 @@ pub(crate) struct Args {
     /// The schema of the session.
     #[arg(long, value_name = "NAME")]
     schema: Option<String>,
-    /// Which columns tables have: a TOML file with [tables], as test cases have it.
+    /// Which columns tables have: a TOML file with the table "tables" of a test case.
     #[arg(long, value_name = "FILE")]
     tables: Option<PathBuf>,
 }
