@@ -131,13 +131,13 @@ pub fn api_target(request: Uuid) -> String {
 }
 
 /// The body of such a statement. Without a role it has the user's own.
-#[must_use]
+/// The body of such a statement. Without a role it has the user's own. The SQL API takes a name in a body as it is stored.
 pub fn api_statement(text: &str, role: Option<&Ident>) -> Vec<u8> {
     let mut body = serde_json::json!({
         "statement": text, "timeout": API_WAIT_SECONDS, "parameters": { "QUERY_TAG": QUERY_TAG },
     });
     if let (Some(role), Some(body)) = (role, body.as_object_mut()) {
-        body.insert("role".to_owned(), quoted(role).into());
+        body.insert("role".to_owned(), role.as_str().into());
     }
     body.to_string().into_bytes()
 }

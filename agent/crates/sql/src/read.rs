@@ -9,8 +9,8 @@ use sqlparser::{
 };
 
 use crate::{
-    Access, Catalog, Class, Effect, Elsewhere, Landing, Opaque, Outputs, Parse, SessionNames, Statement,
-    copy,
+    Access, Catalog, Class, Effect, Elsewhere, Group, Landing, Opaque, Outputs, Parse, SessionNames, Sources,
+    Statement, copy,
     cursor::Cursor,
     definition, depth, lex, mentions, plain, rewrite,
     script::{Role, Unit},
@@ -51,6 +51,11 @@ pub(crate) fn unit(
     if significant.iter().any(|t| t.token == Token::Assignment) && !crate::analyze::runs_text(statement.class)
     {
         statement.parse = Parse::Partial;
+    }
+    let looks_at_rows = statement.moves_data
+        || !matches!(statement.class.group(), Group::Ddl | Group::Admin | Group::Session);
+    if statement.parse == Parse::Full && !looks_at_rows {
+        statement.decides_on = Sources::Nothing;
     }
     Ok(statement)
 }
