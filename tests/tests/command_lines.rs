@@ -83,13 +83,14 @@ fn normalised_word(word: &str) -> String {
     word.replace(core, name)
 }
 
-/// Each statement that reached the server, with who says it sent it, in the order of the texts.
+/// Each statement of a client that reached the server, with who says it sent it, in the order of the texts. The agent's
+/// own questions, in a session of its own, are not of a client.
 fn reached(lab: &Lab) -> Vec<(String, String)> {
     let text = |request: &Value, key: &str| request[key].as_str().map(str::to_owned);
     let requests = lab.front_log().unwrap();
     let statements =
         requests.iter().filter_map(|request| Some((text(request, "sql")?, text(request, "user_agent")?)));
-    let mut statements: Vec<_> = statements.collect();
+    let mut statements: Vec<_> = statements.filter(|(_, who)| !who.starts_with("Snowfence/")).collect();
     statements.sort_unstable();
     statements
 }
