@@ -78,7 +78,10 @@ fn every_example_is_taken_by_the_agent() {
     let lab = Lab::start(Options::default()).unwrap();
     let pages = ["README.md", "docs/using.md", "docs/policy.md", "docs/lab.md"].map(page);
     let all = |language| pages.iter().flat_map(|page| blocks(page, language)).collect::<Vec<_>>();
-    let (rules, classifications) = (all("cedar"), all("toml"));
+    // Other TOML is of the configuration or of test cases, whose keys are checked where they are read.
+    let is_classification = |text: &String| text.contains("[[column]]") || text.contains("[[object]]");
+    let rules = all("cedar");
+    let classifications = all("toml").into_iter().filter(is_classification).collect::<Vec<_>>();
     assert!(rules.len() >= 3 && !classifications.is_empty(), "{rules:?} {classifications:?}");
     for rule in &rules {
         let (good, words) = judged(&lab, &[rule], "");
