@@ -105,19 +105,18 @@ impl Splitter {
         }
         let mut start = 0;
         let mut count = 0;
+        // Of a chain, what is first is answered; nothing may stand before its first operator.
+        let units_before = self.units.len();
         for (at, token) in tokens.iter().enumerate() {
             if token.token == FLOW {
-                self.push(
-                    tokens.get(start..at).unwrap_or_default().to_vec(),
-                    piped(count),
-                    is_inside || count > 0,
-                );
+                let link = tokens.get(start..at).unwrap_or_default().to_vec();
+                self.push(link, piped(count), is_inside || self.units.len() > units_before);
                 start = at + 1;
                 count += 1;
             }
         }
         let last = if start == 0 { tokens } else { tokens.get(start..).unwrap_or_default().to_vec() };
-        self.push(last, piped(count), is_inside || count > 0);
+        self.push(last, piped(count), is_inside || self.units.len() > units_before);
     }
 
     fn push(&mut self, tokens: Vec<TokenWithSpan>, role: Role, is_inside: bool) {

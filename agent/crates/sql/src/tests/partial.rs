@@ -1,6 +1,9 @@
 //! What the parser does not know: surveyed statements, blocks, texts within texts, chains.
 
-use super::{check, objects};
+use model::SqlText;
+
+use super::{check, objects, session};
+use crate::analyze;
 
 #[test]
 fn what_is_not_parsed_is_surveyed() {
@@ -131,6 +134,11 @@ fn chains_are_read() {
         ("show tables ->> select * from $1", "SHOW; SELECT"),
         ("select * from t ->> select * from $2", "SELECT read:#T; SELECT elsewhere:Identifier partial"),
     ]);
+    // Whatever stands before the first operator, one statement of a chain is answered.
+    for (sql, answers) in [("->> select 1", 1), ("select 2; ->> select 1 ->> ->> select 3", 2)] {
+        let facts = analyze(&SqlText::new(sql).unwrap(), &session(), &crate::Catalog::default());
+        assert_eq!(facts.answers(), answers, "{sql}");
+    }
 }
 
 #[test]
