@@ -209,9 +209,11 @@ def poll():
 def table():
     """Statements and exchanges of every kind that is refused, masked or passed on."""
     session, request = Session(), uuid.uuid4()
-    for sql in ("SELECT ID, EMAIL, SSN FROM CUSTOMERS LIMIT 2", "SELECT ID FROM CUSTOMERS LIMIT 2", "DROP TABLE NO_SUCH_TABLE",
-                "SELECT 1; SELECT 2", "SELEC 1", "SELECT SYSTEM$WHATEVER()", "INSERT INTO CUSTOMERS SELECT * FROM CUSTOMERS WHERE ID < 0",
-                "SELECT EMAIL FROM CUSTOMERS LIMIT 2 /* takes 1.5 s */"):
+    # What is masked comes first: of statements that were passed on nobody knows what they left behind, and what comes after
+    # them is masked more widely.
+    for sql in ("SELECT ID, EMAIL, SSN FROM CUSTOMERS LIMIT 2", "SELECT ID FROM CUSTOMERS LIMIT 2",
+                "SELECT EMAIL FROM CUSTOMERS LIMIT 2 /* takes 1.5 s */", "DROP TABLE NO_SUCH_TABLE", "SELECT 1; SELECT 2", "SELEC 1",
+                "SELECT SYSTEM$WHATEVER()", "INSERT INTO CUSTOMERS SELECT * FROM CUSTOMERS WHERE ID < 0"):
         session.result(session.run(sql))
     session.run("SELECT 1", request)
     session.run("SELECT 2", request)
