@@ -130,10 +130,13 @@ fn answers(lab: &Lab, steps: &[Value], facts: JobFacts) -> Vec<Value> {
     answers
 }
 
-/// The requests of the SQL API that reached the server.
+/// The requests of the SQL API that reached the server from clients.
 fn reached(lab: &Lab) -> Vec<Value> {
     let is_api = |line: &Value| line["path"].as_str().unwrap().starts_with("/api/");
-    lab.front_log().unwrap().into_iter().filter(is_api).collect()
+    // The agent asks what tables are.
+    let is_agents =
+        |line: &Value| line["user_agent"].as_str().is_some_and(|who| who.starts_with("Snowfence/"));
+    lab.front_log().unwrap().into_iter().filter(|line| is_api(line) && !is_agents(line)).collect()
 }
 
 /// Every session in the record, whole.

@@ -130,14 +130,18 @@ pub fn api_target(request: Uuid) -> String {
     format!("/api/v2/statements?requestId={request}&nullable=true")
 }
 
-/// The body of such a statement. Without a role it has the user's own.
-/// The body of such a statement. Without a role it has the user's own. The SQL API takes a name in a body as it is stored.
-pub fn api_statement(text: &str, role: Option<&Ident>) -> Vec<u8> {
+/// The body of such a statement, under these names; what is left out is the user's own. The SQL API takes names in a body
+/// as they are stored. Source: Snowflake documentation, "Snowflake SQL API reference".
+#[must_use]
+pub fn api_statement(text: &str, names: &SessionNames) -> Vec<u8> {
     let mut body = serde_json::json!({
         "statement": text, "timeout": API_WAIT_SECONDS, "parameters": { "QUERY_TAG": QUERY_TAG },
     });
-    if let (Some(role), Some(body)) = (role, body.as_object_mut()) {
-        body.insert("role".to_owned(), role.as_str().into());
+    let named = [("database", &names.database), ("schema", &names.schema), ("role", &names.role)];
+    for (key, name) in named {
+        if let (Some(name), Some(body)) = (name, body.as_object_mut()) {
+            body.insert(key.to_owned(), name.as_str().into());
+        }
     }
     body.to_string().into_bytes()
 }
@@ -270,17 +274,19 @@ mod tests {
     }
 
     #[test]
-    fn a_statement_of_no_session_names_its_role() {
-        let read = |role: Option<&Ident>| {
-            let body = api_statement("describe table \"A\"", role);
+    fn a_statement_of_no_session_brings_its_names() {
+        let read = |names: &SessionNames| {
+            let body = api_statement("describe table \"A\"", names);
             crate::sql_api::Submission::decode(&api_target(Uuid::nil()).parse().unwrap(), &body).unwrap()
         };
-        let named = read(Some(&Ident::exact("low")));
-        assert_eq!(
-            (named.text.as_str(), named.names.role),
-            ("describe table \"A\"", Some(Ident::exact("low")))
-        );
-        assert_eq!(read(None).names.role, None);
+        let names = SessionNames {
+            database: Some(Ident::exact("D")),
+            schema: Some(Ident::exact("my schema")),
+            ..in_role("low")
+        };
+        let named = read(&names);
+        assert_eq!((named.text.as_str(), &named.names), ("describe table \"A\"", &names));
+        assert_eq!(read(&SessionNames::default()).names, SessionNames::default());
         assert!(named.is_nullable);
     }
 

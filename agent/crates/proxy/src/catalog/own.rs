@@ -133,13 +133,13 @@ impl Own {
         } else if matches!(*state, State::Gone { until: Some(until) } if until > Instant::now()) {
             return Err(Unanswered);
         }
-        let columns = match self.say(&mut state, errand, &columns).await? {
+        let columns = match self.say(&mut state, errand, name, &columns).await? {
             Said::Rows(Some(rows)) => question::columns(&rows),
             Said::Failed { code } if code == CODE_ABSENT => return Ok(Told::Absent),
             Said::Rows(None) | Said::Failed { .. } => None,
         };
         let Some(columns) = columns else { return Ok(Told::Hidden) };
-        let definition = match self.say(&mut state, errand, &definition).await? {
+        let definition = match self.say(&mut state, errand, name, &definition).await? {
             Said::Rows(Some(rows)) => question::definition(rows),
             Said::Rows(None) | Said::Failed { .. } => None,
         };
@@ -194,7 +194,7 @@ impl Own {
         }
         // What it is in until that is said, nobody knows.
         live.role = None;
-        match self.say(state, errand, &question::into_role(role)).await? {
+        match self.say(state, errand, name, &question::into_role(role)).await? {
             Said::Rows(_) => {}
             Said::Failed { .. } => return Err(Unanswered),
         }
@@ -241,10 +241,7 @@ impl Own {
         if errand.corridor.journal.append(asked).await.is_err() {
             return Err(NoSession::Now("it could not be recorded".to_owned()));
         }
-        // It begins where the first table is that it is asked about; names are always asked about in full.
-        let (database, schema) = (name.database.clone(), name.schema.clone());
-        let names = SessionNames { database, schema, role: errand.role.cloned(), warehouse: None };
-        let target = own::login_target(&names, Uuid::new_v4());
+        let target = own::login_target(&beginning(errand, name), Uuid::new_v4());
         let body = Bytes::from_owner(Wiped(Secret::new(login.expose().clone())));
         let unsendable = || NoSession::Ever("its login cannot be sent".to_owned());
         let inbound = message(&target, body).ok_or_else(unsendable)?;
@@ -264,10 +261,16 @@ impl Own {
         }
     }
 
-    /// Runs one statement in the session. A token that has expired is renewed, once.
-    async fn say(&self, state: &mut State, errand: Errand<'_>, text: &str) -> Result<Said, Unanswered> {
+    /// Runs one statement about a table in the session. A token that has expired is renewed, once.
+    async fn say(
+        &self,
+        state: &mut State,
+        errand: Errand<'_>,
+        name: &TableName,
+        text: &str,
+    ) -> Result<Said, Unanswered> {
         if let Some(headers) = errand.bearer {
-            return by_api(errand, headers, text).await;
+            return by_api(errand, headers, &beginning(errand, name), text).await;
         }
         let is_renewed = match once(state, errand, text).await? {
             Some(said) => return Ok(said),
@@ -299,9 +302,21 @@ async fn once(state: &mut State, errand: Errand<'_>, text: &str) -> Result<Optio
     }
 }
 
+/// Where a session begins that is asked about a table: where that is. Names are always asked about in full, but some
+/// questions want a session that is somewhere.
+fn beginning(errand: Errand<'_>, name: &TableName) -> SessionNames {
+    let (database, schema) = (name.database.clone(), name.schema.clone());
+    SessionNames { database, schema, role: errand.role.cloned(), warehouse: None }
+}
+
 /// Runs one statement by the SQL API, with the credential of a request that came by it.
-async fn by_api(errand: Errand<'_>, headers: &HeaderMap, text: &str) -> Result<Said, Unanswered> {
-    let body = own::api_statement(text, errand.role);
+async fn by_api(
+    errand: Errand<'_>,
+    headers: &HeaderMap,
+    names: &SessionNames,
+    text: &str,
+) -> Result<Said, Unanswered> {
+    let body = own::api_statement(text, names);
     let mut inbound = message(&own::api_target(Uuid::new_v4()), body.into()).ok_or(Unanswered)?;
     let authorization = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let lease = Lease::own(authorization.map(|value| Secret::new(value.to_owned())));
