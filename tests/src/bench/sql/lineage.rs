@@ -35,6 +35,7 @@ const REVIEWED: &[(&str, &str)] = &[
     ),
     ("test_swapping_partitions", "a function of Vertica, whose tables are texts"),
     ("test_copy_into_path", "a URL is no table; that files are read is an effect"),
+    ("test_procedure_column", "names in the body of a procedure are of the procedure's schema"),
     ("test_tsql_table_hints", "a name in brackets is T-SQL's"),
     ("wildcard_with_qualifier", "a table that has an alias is not known by its own name"),
 ];
