@@ -16,6 +16,12 @@ use lab::{Lab, Options};
 use serde_json::Value;
 
 const ACCOUNT: &str = "acme.snowflakecomputing.com";
+/// The same account by way of a private link, and the host that drivers then ask about certificates.
+const PRIVATE: [&str; 2] =
+    ["acme.privatelink.snowflakecomputing.com", "ocsp.acme.privatelink.snowflakecomputing.com"];
+/// Where Snowflake answers, and what its cache of certificates' states does.
+const SNOWFLAKE: &str = "203.0.113.10";
+const OCSP_CACHE: &str = "203.0.113.30";
 /// An ordinary web site of the lab's internet.
 const SITE: &str = "203.0.113.80";
 /// Most that a client may wait for being caught. Its own pauses between two tries are in it.
@@ -59,8 +65,8 @@ fn wait_for_status(lab: &Lab, is_so: impl Fn(&Value) -> bool) -> Value {
 }
 
 /// Adds to the hosts file of the whole lab, which the agent reads as everybody else does.
-fn add_host(lab: &Lab, address: &str) {
-    let line = format!("echo {address} {ACCOUNT} >>/etc/hosts");
+fn add_host(lab: &Lab, address: &str, host: &str) {
+    let line = format!("echo {address} {host} >>/etc/hosts");
     assert!(lab.exec_host(&["sh", "-c", &line]).unwrap().status.success());
 }
 
@@ -74,11 +80,11 @@ fn visit(lab: &Lab, more: &[&str], host: &str) -> Output {
 #[test]
 fn an_address_that_dns_names_is_guarded_only_when_it_proves_itself() {
     let lab = attentive();
-    add_host(&lab, "203.0.113.10");
-    add_host(&lab, SITE);
+    add_host(&lab, SNOWFLAKE, ACCOUNT);
+    add_host(&lab, SITE, ACCOUNT);
     lab.start_agent().unwrap();
     let begun = status(&lab);
-    assert_eq!(begun["guarded"][0]["addresses"], serde_json::json!(["203.0.113.10"]));
+    assert_eq!(begun["guarded"][0]["addresses"], serde_json::json!([SNOWFLAKE]));
     assert_eq!(addresses(&begun, "unproved"), [SITE]);
     assert!(begun["unproved"][0]["reason"].as_str().unwrap().contains(ACCOUNT), "{begun}");
     // Whoever put that address into the answer has not led the site's visitors to the agent.
@@ -86,8 +92,8 @@ fn an_address_that_dns_names_is_guarded_only_when_it_proves_itself() {
     assert!(visited.status.success() && text(&visited.stderr).contains("Lab Internet"), "{visited:?}");
     // One that is added while the agent runs, and is what it is said to be.
     let other = ELSEWHERE[0].to_string();
-    add_host(&lab, &other);
-    let both = serde_json::json!(["203.0.113.10", other]);
+    add_host(&lab, &other, ACCOUNT);
+    let both = serde_json::json!([SNOWFLAKE, other]);
     wait_for_status(&lab, |status| status["guarded"][0]["addresses"] == both);
     assert!(visit(&lab, &[], "www.example.org").status.success());
     // What an answer no longer has stays guarded.
@@ -98,9 +104,28 @@ fn an_address_that_dns_names_is_guarded_only_when_it_proves_itself() {
 }
 
 #[test]
+fn an_account_on_a_private_link_is_guarded_and_its_rows_are_masked() {
+    let lab = Lab::start(Options::direct()).unwrap();
+    let [host, cache] = PRIVATE;
+    add_host(&lab, SNOWFLAKE, host);
+    add_host(&lab, OCSP_CACHE, cache);
+    let config = fs::read_to_string(lab.config()).unwrap();
+    fs::write(lab.config(), config.replace(&format!("[\"{ACCOUNT}\"]"), &format!("[\"{host}\"]"))).unwrap();
+    lab.start_agent().unwrap();
+    let begun = status(&lab);
+    assert_eq!(begun["guarded"][0]["host"], host, "{begun}");
+    assert_eq!(begun["ocsp"], serde_json::json!([OCSP_CACHE]));
+    // The policy speaks of the account, whichever way leads there. curl does not log in.
+    let drivers = CLIENTS.iter().filter(|(client, _)| !client.starts_with("curl"));
+    for (_, command) in drivers {
+        seconds(&lab, &[&["env", "SNOWFLAKE_ACCOUNT=acme.privatelink"], *command].concat());
+    }
+}
+
+#[test]
 fn an_account_none_of_whose_addresses_proves_itself_keeps_the_agent_from_starting() {
     let lab = attentive();
-    add_host(&lab, SITE);
+    add_host(&lab, SITE, ACCOUNT);
     let error = lab.start_agent().unwrap_err().to_string();
     assert!(
         error.contains(ACCOUNT) && error.contains(SITE) && error.contains("cannot be guarded"),
