@@ -62,19 +62,26 @@ impl Address {
         a == x && b == y && c == z
     }
 
-    /// Whether a server on another host can have this address and be reached from any namespace: not loopback, not
-    /// unspecified (which is loopback to a connect), and not `fe80::/10`, where a device is part of the address.
+    /// Whether this is loopback, or unspecified, which is loopback to a connect. No such address is ever guarded.
     #[inline(always)]
     #[must_use]
-    pub const fn is_elsewhere(self) -> bool {
+    pub const fn is_this_hosts(self) -> bool {
         let [a, b, c, d] = self.words;
         if self.is_mapped() {
             let [first, ..] = d.to_ne_bytes();
-            return first != 127 && d != 0;
+            return first == 127 || d == 0;
         }
-        let is_link_local = a.to_ne_bytes()[0] == 0xfe && a.to_ne_bytes()[1] & 0xc0 == 0x80;
-        let is_own = a == 0 && b == 0 && c == 0 && (d == 0 || d == 1u32.to_be());
-        !(is_link_local || is_own)
+        a == 0 && b == 0 && c == 0 && (d == 0 || d == 1u32.to_be())
+    }
+
+    /// Whether a server on another host can have this address and be reached from any namespace: not
+    /// [this host's](Self::is_this_hosts), and not `fe80::/10`, where a device is part of the address.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_elsewhere(self) -> bool {
+        let [first, second, ..] = self.words[0].to_ne_bytes();
+        let is_link_local = first == 0xfe && second & 0xc0 == 0x80;
+        !(is_link_local || self.is_this_hosts())
     }
 
     /// Whether this is one of the two addresses a listener may have.
@@ -137,7 +144,9 @@ mod tests {
             assert!(Address::from(text.parse::<IpAddr>().unwrap()).is_elsewhere(), "{text}");
         }
         for text in ["127.0.0.1", "127.8.9.1", "0.0.0.0", "::1", "::", "fe80::1", "febf::1"] {
-            assert!(!Address::from(text.parse::<IpAddr>().unwrap()).is_elsewhere(), "{text}");
+            let address = Address::from(text.parse::<IpAddr>().unwrap());
+            assert!(!address.is_elsewhere(), "{text}");
+            assert_eq!(address.is_this_hosts(), !text.starts_with("fe"), "{text}");
         }
     }
 

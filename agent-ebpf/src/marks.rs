@@ -7,9 +7,12 @@ use aya_ebpf::{bindings::bpf_sock, helpers::generated::bpf_sk_storage_get};
 
 use crate::maps::{GUARDED, MARKS};
 
-/// What is guarded of `address`, if anything is.
+/// What is guarded of `address`, if anything is. Most of what a host says, it says to itself, and that is not looked up.
 #[inline(always)]
 pub(crate) fn guarded(address: &Address) -> Option<Ports> {
+    if address.is_this_hosts() {
+        return None;
+    }
     // SAFETY: the value is copied at once; the agent replaces entries whole.
     unsafe { GUARDED.get(address) }.copied()
 }

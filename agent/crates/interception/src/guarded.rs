@@ -174,5 +174,10 @@ mod tests {
         {
             assert!(!is_guardable(text.parse().unwrap()), "{text}");
         }
+        // What the programs do not look up.
+        for text in ["127.0.0.1", "127.8.9.1", "0.0.0.0", "::1", "::", "::ffff:127.0.0.1"] {
+            let ip = text.parse::<IpAddr>().unwrap().to_canonical();
+            assert!(Address::from(ip).is_this_hosts() && !is_guardable(ip), "{text}");
+        }
     }
 }
