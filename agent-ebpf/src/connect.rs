@@ -118,10 +118,15 @@ fn halves(word: u64) -> (u32, u32) {
     ((word >> 32) as u32, (word & 0xffff_ffff) as u32)
 }
 
-/// A socket that was redirected once and now goes elsewhere must not keep showing its old peer.
+/// A socket that was redirected once and now goes elsewhere must not keep showing its old peer. Almost none has a
+/// record, and to look for one costs less than to delete none, for which the kernel takes a reference.
 #[inline(always)]
 fn forget(ctx: &SockAddrContext) {
-    // SAFETY: the map is a socket storage and the context's socket is a full one. It fails where there is no record.
+    // SAFETY: the context's socket is a full one; without a value, nothing is created.
+    if unsafe { ORIGINS.get_ptr_mut(ctx) }.is_null() {
+        return;
+    }
+    // SAFETY: the map is a socket storage and the context's socket is a full one.
     unsafe { bpf_sk_storage_delete(addr_of!(ORIGINS).cast_mut().cast(), sock_addr::socket(ctx).cast()) };
 }
 
