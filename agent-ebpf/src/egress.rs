@@ -90,10 +90,12 @@ fn header(ctx: &SkBuffContext) -> Option<Header> {
     // SAFETY: the kernel's context; this hook may read the field.
     match unsafe { (*ctx.skb.skb).protocol } {
         IPV4 => {
-            let [words, _, _, _, _, _, f, g, _, protocol, _, _, _, _, _, _, a, b, c, d] =
-                ctx.load::<[u8; V4_HEADER_BYTES]>(0).ok()?;
+            let [lengths, part, carried, _, destination] = front::<[u32; V4_HEADER_BYTES / 4]>(ctx)?;
+            let [words, ..] = lengths.to_ne_bytes();
+            let [_, _, f, g] = part.to_ne_bytes();
+            let [_, protocol, ..] = carried.to_ne_bytes();
             Some(Header {
-                destination: Address::from_v4_word(u32::from_ne_bytes([a, b, c, d])),
+                destination: Address::from_v4_word(destination),
                 protocol,
                 bytes: u32::from(words & 0x0f) * 4,
                 is_fragment: u16::from_be_bytes([f, g]) & V4_FRAGMENT_BITS != 0,
@@ -101,7 +103,7 @@ fn header(ctx: &SkBuffContext) -> Option<Header> {
             })
         }
         IPV6 => {
-            let [_, next, _, _, _, _, a, b, c, d] = ctx.load::<[u32; V6_HEADER_BYTES / 4]>(0).ok()?;
+            let [_, next, _, _, _, _, a, b, c, d] = front::<[u32; V6_HEADER_BYTES / 4]>(ctx)?;
             let [_, _, protocol, _] = next.to_ne_bytes();
             Some(Header {
                 destination: Address::from_v6_words([a, b, c, d]),
@@ -113,6 +115,19 @@ fn header(ctx: &SkBuffContext) -> Option<Header> {
         }
         _ => None,
     }
+}
+
+/// The words that the packet begins with. They are read where they lie, if they lie in one piece, as a header always
+/// does; if not, the kernel puts them together.
+#[inline(always)]
+fn front<T: Copy>(ctx: &SkBuffContext) -> Option<T> {
+    // SAFETY: the kernel's context; the verifier knows these two fields for the ends of that piece.
+    let (begin, end) = unsafe { ((*ctx.skb.skb).data as usize, (*ctx.skb.skb).data_end as usize) };
+    if begin + size_of::<T>() > end {
+        return ctx.load(0).ok();
+    }
+    // SAFETY: within the piece (above), of which the verifier makes sure; the kernel aligns headers to words.
+    Some(unsafe { (begin as *const T).read() })
 }
 
 /// Whether the packet is one that only the agent may send.
