@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
-use crate::{container::Container, standing::Standing};
+use crate::{
+    container::Container,
+    standing::{ProcessId, Standing},
+};
 
 /// One process up the parent chain.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,4 +58,26 @@ pub struct ProcessFacts {
     pub namespaces: Option<Namespaces>,
     /// The container that its cgroups say it is in, if they do.
     pub container: Option<Container>,
+}
+
+impl ProcessFacts {
+    /// A process as the kernel told of it, of which nothing else was read.
+    #[must_use]
+    pub fn unread(process: ProcessId, uid: u32, standing: Standing) -> Self {
+        Self {
+            pid: process.pid,
+            start_ticks: process.start_ticks,
+            uid,
+            gone: false,
+            standing,
+            exe: None,
+            exe_sha256: None,
+            argv: Vec::new(),
+            ancestors: Vec::new(),
+            cgroup: String::new(),
+            unit: None,
+            namespaces: None,
+            container: None,
+        }
+    }
 }

@@ -116,19 +116,5 @@ impl Record {
 
 /// A process of which nothing is known but its id.
 pub(crate) fn process() -> model::ProcessFacts {
-    model::ProcessFacts {
-        pid: 42,
-        start_ticks: 1,
-        uid: 0,
-        gone: false,
-        standing: model::Standing::Unknown,
-        exe: None,
-        exe_sha256: None,
-        argv: Vec::new(),
-        ancestors: Vec::new(),
-        cgroup: String::new(),
-        unit: None,
-        namespaces: None,
-        container: None,
-    }
+    model::ProcessFacts::unread(model::ProcessId { pid: 42, start_ticks: 1 }, 0, model::Standing::Unknown)
 }

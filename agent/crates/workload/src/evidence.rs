@@ -328,21 +328,8 @@ fn key(link: &Link) -> ProcessKey {
 
 /// What the kernel said at the connect, before anything was read.
 fn only_owner(owner: &SocketOwner) -> ProcessFacts {
-    ProcessFacts {
-        pid: owner.pid,
-        start_ticks: owner.start_ticks.unwrap_or(0),
-        uid: owner.uid,
-        gone: false,
-        standing: owner.standing,
-        exe: None,
-        exe_sha256: None,
-        argv: Vec::new(),
-        ancestors: Vec::new(),
-        cgroup: String::new(),
-        unit: None,
-        namespaces: None,
-        container: None,
-    }
+    let process = ProcessKey { pid: owner.pid, start_ticks: owner.start_ticks.unwrap_or(0) };
+    ProcessFacts::unread(process, owner.uid, owner.standing)
 }
 
 #[cfg(test)]

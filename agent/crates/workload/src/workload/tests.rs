@@ -118,21 +118,7 @@ impl Bench {
 }
 
 fn facts(pid: u32) -> ProcessFacts {
-    ProcessFacts {
-        pid,
-        start_ticks: u64::from(pid),
-        uid: 1001,
-        gone: false,
-        standing: model::Standing::Unknown,
-        exe: None,
-        exe_sha256: None,
-        argv: Vec::new(),
-        ancestors: Vec::new(),
-        cgroup: String::new(),
-        unit: None,
-        namespaces: None,
-        container: None,
-    }
+    ProcessFacts::unread(ProcessKey { pid, start_ticks: u64::from(pid) }, 1001, model::Standing::Unknown)
 }
 
 #[tokio::test]
