@@ -1,6 +1,6 @@
 //! A long answer for whose rows nothing is owed: it goes to the client as it comes, and little of it is in memory at any
 //! time. It is gone through on its way. What came of the statement is written down before the client has the last of it;
-//! a client that must not have it finds its connection closed in the middle.
+//! a client that must not have it, or whose session is ended from here, finds its connection closed in the middle.
 
 use std::mem;
 
@@ -13,8 +13,9 @@ use tokio::{sync::mpsc, time::timeout};
 use crate::{
     answer::{Answer, LastPiece, Outbox, Piece},
     limits::{PASSING_WAIT_MAX, REPLY_BYTES_MAX},
-    refusal::Withheld,
+    refusal::{Refusal, Withheld},
     reply::{self, Effect, Ended, Read},
+    session::Session,
     upstream::{Came, Long, UpstreamError},
 };
 
@@ -35,7 +36,7 @@ struct Passing {
 
 /// Why an answer did not come to its end.
 enum Stopped {
-    /// One of the two sides is gone, and nobody knows what the client has.
+    /// One of the two sides is gone, or the session is ended, and nobody knows what the client has.
     Lost(String),
     Withheld(Withheld),
 }
@@ -43,22 +44,26 @@ enum Stopped {
 /// Reads an answer as [`reply::read`] does. One that is long, and owes nothing, is given to the client meanwhile.
 ///
 /// # Errors
-/// When it does not come as a whole, and nothing of it was given.
+/// When it does not come as a whole, or its session is ended meanwhile, and nothing of it was given.
 pub(crate) async fn read(
     came: Came,
+    session: &Session,
     clearance: &StandingClearance,
     mode: Mode,
     outbox: &mut Outbox,
-) -> Result<Read, UpstreamError> {
+) -> Result<Read, Refusal> {
     let long = match came {
         Came::Whole(reply) => return Ok(reply::read(reply, clearance, mode)),
         Came::Long(long) if !outbox.may_begin() => long,
         Came::Long(long) => match Passing::begin(long, clearance) {
-            Ok(passing) => return Ok(Read::Ended(Box::new(passing.pass(clearance, mode, outbox).await))),
+            Ok(passing) => {
+                let ended = passing.pass(session, clearance, mode, outbox).await;
+                return Ok(Read::Ended(Box::new(ended)));
+            }
             Err(long) => long,
         },
     };
-    Ok(reply::read(long.whole().await?, clearance, mode))
+    Ok(reply::read(session.unless_ended(long.whole()).await?, clearance, mode))
 }
 
 impl Passing {
@@ -80,11 +85,19 @@ impl Passing {
     }
 
     /// Gives it to the client, and says what came of the statement. The last piece is in the answer that is returned.
-    async fn pass(mut self, clearance: &StandingClearance, mode: Mode, outbox: &mut Outbox) -> Ended {
+    async fn pass(
+        mut self,
+        session: &Session,
+        clearance: &StandingClearance,
+        mode: Mode,
+        outbox: &mut Outbox,
+    ) -> Ended {
         let length = if self.inflater.is_none() { self.long.length } else { None };
         let (status, headers) = (self.long.status, mem::take(&mut self.long.headers));
         let pieces = outbox.begin(&self.untouched, status, headers, length);
-        let carried = self.carry(&pieces, mode).await;
+        let carrying = async { Ok::<_, Refusal>(self.carry(&pieces, mode).await) };
+        let carried = session.unless_ended(carrying).await;
+        let carried = carried.unwrap_or_else(|ended| Err(Stopped::Lost(ended.to_string())));
         let Self { long, rows, held, .. } = self;
         let counted = match carried {
             Ok(()) => {

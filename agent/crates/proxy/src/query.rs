@@ -131,7 +131,7 @@ impl Errand<'_> {
             let sent = corridor.upstream.execute(permit, &receipt, &lease, peer, self.worded);
             let (came, clearance) = session.unless_ended(sent).await?;
             let clearance = clearance.stand();
-            let read = passing::read(came, &clearance, corridor.mode, outbox).await?;
+            let read = passing::read(came, session, &clearance, corridor.mode, outbox).await?;
             Ok((read, clearance))
         };
         match answered.await {
@@ -155,7 +155,7 @@ impl Errand<'_> {
         let lease = housekeeping::lease(self.token);
         let again = corridor.upstream.again(repeated, &lease, peer, self.inbound);
         let came = session.unless_ended(again).await?;
-        match passing::read(came, repeated.clearance(), corridor.mode, outbox).await? {
+        match passing::read(came, session, repeated.clearance(), corridor.mode, outbox).await? {
             Read::Running { ids, answer } => {
                 for id in ids {
                     session.statements.ended(id, repeated.clearance().clone());

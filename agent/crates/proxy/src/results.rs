@@ -38,7 +38,7 @@ pub(crate) async fn result(
     let fetching = corridor.upstream.fetch(&statement.clearance, &lease, peer, inbound);
     let came = session.unless_ended(fetching).await?;
     statement.ask();
-    match passing::read(came, &statement.clearance, corridor.mode, outbox).await? {
+    match passing::read(came, &session, &statement.clearance, corridor.mode, outbox).await? {
         Read::Running { ids, answer } => {
             session.statements.also(&ids, &statement);
             Ok(answer)

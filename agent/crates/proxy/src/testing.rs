@@ -6,7 +6,10 @@ use audit::Journal;
 use identity::testing;
 use model::{AccountName, ConnectionId, Ident, Mode, QueryId, SessionId, SqlText, Timestamp};
 use policy::{Classification, Policies, PolicyFile, StandingClearance, StatementAsk};
+use snowflake::SessionNames;
 use uuid::Uuid;
+
+use crate::session::Session;
 
 const READS: &str = r#"@id("reads") @assurance("observed")
 permit (principal, action in [Action::"read", Action::"decide"], resource);"#;
@@ -112,6 +115,12 @@ impl Record {
         assert_eq!(audit::read::entries(self.folder.path(), note).unwrap(), None);
         lost
     }
+}
+
+/// A session of which nothing is known but its id.
+pub(crate) fn session() -> Session {
+    let (id, account) = (SessionId::new(Uuid::from_u128(1)), AccountName::new("acme"));
+    Session::new(id, account, "U".to_owned(), "job".to_owned(), SessionNames::default(), false, None)
 }
 
 /// A process of which nothing is known but its id.

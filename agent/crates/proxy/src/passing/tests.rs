@@ -6,7 +6,12 @@ use http::{HeaderMap, HeaderValue, Version, header};
 use http_body_util::BodyExt as _;
 
 use super::*;
-use crate::{limits::LONG_REPLY_BYTES_MIN, session::lock, testing::clearance_in};
+use crate::{
+    answer::BrokenOff,
+    limits::LONG_REPLY_BYTES_MIN,
+    session::lock,
+    testing::{clearance_in, session},
+};
 
 /// A reply that is long, also when it is compressed. It says that it has so many rows more than it has.
 fn reply(column: &str, more: usize) -> String {
@@ -74,7 +79,7 @@ async fn told(column: &str, headers: HeaderMap, pieces: Vec<Result<Bytes, ()>>, 
             }
         }
     });
-    let read = read(came, &clearance, mode, &mut outbox).await.unwrap();
+    let read = read(came, &session(), &clearance, mode, &mut outbox).await.unwrap();
     let Read::Ended(ended) = read else { panic!("still running") };
     for _ in 0..100 {
         tokio::task::yield_now().await;
@@ -115,7 +120,7 @@ async fn a_client_that_could_not_tell_a_broken_answer_gets_it_as_a_whole() {
     let (mut outbox, inbox) = Outbox::new(Version::HTTP_10);
     let came = Came::of(HeaderMap::new(), pieces(text.as_bytes())).await.unwrap();
     let clearance = clearance_in("select city from t", Mode::Enforce);
-    let read = read(came, &clearance, Mode::Enforce, &mut outbox).await.unwrap();
+    let read = read(came, &session(), &clearance, Mode::Enforce, &mut outbox).await.unwrap();
     let Read::Ended(ended) = read else { panic!("still running") };
     assert_eq!(ended.answer.len(), Some(text.len()));
     ended.answer.give(&mut outbox).await;
@@ -169,9 +174,50 @@ async fn a_client_that_goes_away_is_no_longer_sent_anything() {
     let (mut outbox, inbox) = Outbox::new(Version::HTTP_11);
     drop(inbox);
     let clearance = clearance_in("select city from t", Mode::Enforce);
-    let read = read(came, &clearance, Mode::Enforce, &mut outbox).await.unwrap();
+    let read = read(came, &session(), &clearance, Mode::Enforce, &mut outbox).await.unwrap();
     let Read::Ended(ended) = read else { panic!("still running") };
     let audit::Outcome::Lost(lost) = ended.outcome else { panic!("{:?}", ended.outcome) };
     assert!(lost.reason.contains("went away"), "{}", lost.reason);
     assert!(ended.answer.copy().is_none());
+}
+
+/// A client that takes its time has not much of an answer when somebody behind its session leaves, and gets no more.
+#[tokio::test]
+async fn an_answer_is_broken_off_where_its_session_is_ended() {
+    let text = reply("CITY", 0);
+    let came = Came::of(HeaderMap::new(), pieces(text.as_bytes())).await.unwrap();
+    let (mut outbox, inbox) = Outbox::new(Version::HTTP_11);
+    let (session, clearance) = (session(), clearance_in("select city from t", Mode::Enforce));
+    let reading = read(came, &session, &clearance, Mode::Enforce, &mut outbox);
+    let (read, mut body) = tokio::join!(reading, async {
+        let mut body = inbox.await.unwrap().into_body();
+        assert!(body.frame().await.unwrap().is_ok());
+        assert!(session.end("she has left".to_owned()));
+        body
+    });
+    let Read::Ended(ended) = read.unwrap() else { panic!("still running") };
+    let audit::Outcome::Lost(lost) = ended.outcome else { panic!("{:?}", ended.outcome) };
+    assert_eq!(lost.reason, "its session was ended: she has left");
+    ended.answer.give(&mut outbox).await;
+    let (mut got, mut is_broken_off) = (0, false);
+    while let Some(frame) = body.frame().await {
+        match frame {
+            Ok(frame) => got += frame.data_ref().unwrap().len(),
+            Err(BrokenOff) => is_broken_off = true,
+        }
+        if is_broken_off {
+            break;
+        }
+    }
+    assert!(is_broken_off && got < text.len() / 2, "{got} bytes of {}", text.len());
+}
+
+#[tokio::test]
+async fn an_answer_that_is_masked_as_a_whole_is_not_waited_for_where_its_session_is_ended() {
+    let came = Came::of(HeaderMap::new(), pieces(reply("SSN", 0).as_bytes())).await.unwrap();
+    let (mut outbox, _inbox) = Outbox::new(Version::HTTP_11);
+    let (session, clearance) = (session(), clearance_in("select ssn from t", Mode::Enforce));
+    assert!(session.end("she has left".to_owned()));
+    let read = read(came, &session, &clearance, Mode::Enforce, &mut outbox).await;
+    assert!(matches!(read, Err(Refusal::Ended(why)) if why == "she has left"));
 }
