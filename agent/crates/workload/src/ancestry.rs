@@ -14,14 +14,15 @@ const ATTEMPTS_MAX: usize = 4;
 #[derive(Debug)]
 pub(crate) struct Link {
     pub(crate) process: Process,
-    pub(crate) start_ticks: u64,
+    /// As it was before anything else was read.
+    pub(crate) stat: Stat,
     pub(crate) exe: Option<PathBuf>,
 }
 
 impl Link {
     pub(crate) fn new(process: Process, stat: Stat) -> Self {
         let exe = process.exe_path();
-        Self { process, start_ticks: stat.start_ticks, exe }
+        Self { process, stat, exe }
     }
 }
 
@@ -49,7 +50,7 @@ pub(crate) fn parent_of(proc_root: &Path, child: &Link, mut pid: u32) -> Option<
         match opened {
             // A parent is older than its child; anything else is not understood and not believed.
             Ok((process, stat)) if again.parent == pid => {
-                return (stat.start_ticks <= child.start_ticks).then_some((process, stat));
+                return (stat.start_ticks <= child.stat.start_ticks).then_some((process, stat));
             }
             Err(error) if error != ProcError::Gone => return None,
             _ if again.parent == 0 => return None,

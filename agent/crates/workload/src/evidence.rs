@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use identity::{Agent, AgentTable, NobodyReason};
+use identity::{Agent, AgentTable, NobodyReason, Principal};
 use model::{Ancestor, Container, ProcessFacts, SocketOwner, Standing};
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
@@ -25,6 +25,7 @@ use crate::{
     process::{Process, ProcessKey, Stat},
     providers::{self, Claim, Issuer, Sources},
     redact,
+    remembered::{Marks, Seen},
     workers::{self, Lookup, Workers},
 };
 
@@ -36,7 +37,11 @@ pub struct Evidence {
     exe: Option<OwnedFd>,
     /// The AI agent that was seen at work now.
     agent: Option<Agent>,
-    found: Result<Found, NobodyReason>,
+    found: Result<Arc<Found>, NobodyReason>,
+    /// By what it is told that all of this is still so; none where it is looked at anew each time.
+    marks: Option<Marks>,
+    /// Whom the claim led to when the same was seen before.
+    principal: Option<Arc<Principal>>,
 }
 
 /// A step of a job and what it said about itself.
@@ -98,13 +103,26 @@ impl Evidence {
     }
 
     pub(crate) fn found(&self) -> Result<&Found, &NobodyReason> {
-        self.found.as_ref()
+        self.found.as_deref()
+    }
+
+    /// Whom the claim led to when the same was seen before.
+    pub(crate) fn principal(&self) -> Option<&Arc<Principal>> {
+        self.principal.as_ref()
+    }
+
+    /// What is to be remembered of it, where it was looked at now and may be told by its marks later.
+    pub(crate) fn to_remember(&self, principal: Option<Arc<Principal>>) -> Option<(Marks, Seen)> {
+        let (marks, found) = (self.marks.clone()?, Arc::clone(self.found.as_ref().ok()?));
+        let (facts, agent) = (self.facts.clone(), self.agent.clone());
+        (!facts.gone).then_some((marks, Seen { facts, agent, found, principal }))
     }
 
     /// Evidence as a test wants it.
     #[cfg(test)]
     pub(crate) fn from_claim(facts: ProcessFacts, found: Result<Found, NobodyReason>) -> Self {
-        Self { facts, exe: None, agent: None, found }
+        let (found, marks, principal) = (found.map(Arc::new), None, None);
+        Self { facts, exe: None, agent: None, found, marks, principal }
     }
 
     /// What is found of a process of a made-up `/proc`, where it stands as the kernel would say.
@@ -129,7 +147,14 @@ impl Evidence {
 
     /// Nothing could be found out.
     pub(crate) fn none(owner: &SocketOwner, reason: NobodyReason) -> Self {
-        Self { facts: only_owner(owner), exe: None, agent: None, found: Err(reason) }
+        let (facts, found) = (only_owner(owner), Err(reason));
+        Self { facts, exe: None, agent: None, found, marks: None, principal: None }
+    }
+
+    /// What was seen of the process before, and is still so.
+    pub(crate) fn again(seen: Seen) -> Self {
+        let Seen { facts, agent, found, principal } = seen;
+        Self { facts, exe: None, agent, found: Ok(found), marks: None, principal }
     }
 
     /// The file that the process ran, to be given a digest.
@@ -195,15 +220,24 @@ fn read(scene: &Scene, owner: &SocketOwner, clocks: &Clocks) -> Evidence {
         _ => facts.gone = true,
     }
     let found = match (find(scene, owner, clocks, &links, facts.container.as_ref()), &facts.container) {
-        (Err(NobodyReason::NoJob), Some(container)) => of_container(scene, &links, container)
+        (Err(NobodyReason::NoJob), Some(container)) => of_container(scene, owner, &links, container)
             .and_then(|found| found.ok_or_else(|| NobodyReason::ContainerOfNoJob(container.to_string()))),
         (Err(NobodyReason::NotFollowed), _) if facts.gone => Err(NobodyReason::ProcessGone),
         (found, _) => found,
     };
-    let worker = found.as_ref().ok().map(|found| found.job.worker);
+    let worker = found.as_ref().ok().map(|(found, _)| found.job.worker);
+    let agent = agents::seen(below(&links, worker), &scene.agents);
+    let (found, marks) = match found {
+        Ok((found, marks)) => (Ok(Arc::new(found)), marks),
+        Err(reason) => (Err(reason), None),
+    };
+    Evidence { facts, exe, agent, found, marks, principal: None }
+}
+
+/// The process and its parents, which end below the worker.
+fn below(links: &[Link], worker: Option<ProcessKey>) -> &[Link] {
     let below = links.iter().position(|link| Some(key(link)) == worker).unwrap_or(links.len());
-    let agent = agents::seen(links.get(..below).unwrap_or_default(), &scene.agents);
-    Evidence { facts, exe, agent, found }
+    links.get(..below).unwrap_or_default()
 }
 
 /// What `/proc` says of the process. Answers the file that it runs, and itself with its ancestors.
@@ -236,6 +270,9 @@ fn describe(
     (exe, links)
 }
 
+/// A job, and what all that is known of the process rests on.
+type Looked = (Found, Option<Marks>);
+
 /// Finds the job and its claim. `links` are the process and its ancestors, none if it is gone.
 fn find(
     scene: &Scene,
@@ -243,7 +280,7 @@ fn find(
     clocks: &Clocks,
     links: &[Link],
     container: Option<&Container>,
-) -> Result<Found, NobodyReason> {
+) -> Result<Looked, NobodyReason> {
     let (worker, step) = match owner.standing {
         Standing::Member { worker, step } => (worker, step),
         Standing::Unknown => return Err(NobodyReason::NotFollowed),
@@ -264,6 +301,7 @@ fn find(
         Err(NobodyReason::StepGone) => Err(NobodyReason::StepGone),
         Err(reason) => return Err(reason),
     };
+    let marks = Marks::of(owner, below(links, Some(worker)).iter().chain(spokesman.as_ref().ok()));
     let claim = spokesman.and_then(|spokesman| {
         // Ancestors change, and what is not of the job has nothing to say for it.
         let is_of_job = |link: &&Link| {
@@ -280,12 +318,17 @@ fn find(
         claim(scene, &spokesman, &processes)
     });
     let pod = container.and_then(pod);
-    Ok(Found { job: JobKey { worker, step }, unit: Unit::Worker(worker), pod, claim })
+    Ok((Found { job: JobKey { worker, step }, unit: Unit::Worker(worker), pod, claim }, marks))
 }
 
 /// A container that no job started itself joins one by a token of its own, or belongs to nobody: `None`. What its
 /// variables state counts for nothing, because whoever starts a container sets them.
-fn of_container(scene: &Scene, links: &[Link], container: &Container) -> Result<Option<Found>, NobodyReason> {
+fn of_container(
+    scene: &Scene,
+    owner: &SocketOwner,
+    links: &[Link],
+    container: &Container,
+) -> Result<Option<Looked>, NobodyReason> {
     if container.user.is_some() {
         return Ok(None);
     }
@@ -308,7 +351,8 @@ fn of_container(scene: &Scene, links: &[Link], container: &Container) -> Result<
         claim,
         Ok(Claim::Observed(_)) | Err(NobodyReason::NoStatement(_) | NobodyReason::TwoRunners)
     );
-    Ok((!is_nothing).then_some(Found { job, unit, pod, claim }))
+    let marks = Marks::of(owner, inside);
+    Ok((!is_nothing).then_some((Found { job, unit, pod, claim }, marks)))
 }
 
 fn pod(container: &Container) -> Option<String> {
@@ -323,7 +367,7 @@ fn claim(scene: &Scene, step: &Link, processes: &[&Process]) -> Result<Claim, No
 }
 
 fn key(link: &Link) -> ProcessKey {
-    ProcessKey { pid: link.process.pid(), start_ticks: link.start_ticks }
+    ProcessKey { pid: link.process.pid(), start_ticks: link.stat.start_ticks }
 }
 
 /// What the kernel said at the connect, before anything was read.

@@ -23,12 +23,19 @@ impl FakeProc {
 
     /// Makes or replaces a process with its parent and start time.
     pub(crate) fn process(&self, pid: u32, parent: u32, start_ticks: u64) -> FakeProcess {
+        self.stat(pid, parent, start_ticks, 7);
+        let process = FakeProcess(self.root().join(pid.to_string()));
+        process.environ(b"").cmdline(b"x\0").cgroup("0::/user.slice\n")
+    }
+
+    /// Says the same of a process anew, and where its program lies, and leaves everything else of it as it is.
+    pub(crate) fn stat(&self, pid: u32, parent: u32, start_ticks: u64, program: u64) {
         let folder = self.root().join(pid.to_string());
         fs::create_dir_all(&folder).unwrap();
-        let zeros = "0 ".repeat(17);
-        fs::write(folder.join("stat"), format!("{pid} (a b) S {parent} {zeros}{start_ticks} 0 0\n")).unwrap();
-        let process = FakeProcess(folder);
-        process.environ(b"").cmdline(b"x\0").cgroup("0::/user.slice\n")
+        let (before, between, lies) = ("0 ".repeat(17), "0 ".repeat(16), format!("{program} "));
+        let (code, rest) = (lies.repeat(3), lies.repeat(7));
+        let line = format!("{pid} (a b) S {parent} {before}{start_ticks} 0 0 0 {code}{between}{rest}0\n");
+        fs::write(folder.join("stat"), line).unwrap();
     }
 }
 

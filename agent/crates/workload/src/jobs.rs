@@ -10,7 +10,7 @@ use std::{
 use identity::{Job, NobodyReason, Principal};
 use model::Timestamp;
 
-use crate::{evidence::JobKey, process::ProcessKey};
+use crate::{evidence::JobKey, observed::Registration, process::ProcessKey};
 
 /// Steps and workers that are remembered. A host runs some dozens at a time.
 const REMEMBERED_MAX: usize = 4096;
@@ -28,7 +28,7 @@ pub(crate) struct Answer {
     pub(crate) principal: Arc<Principal>,
     /// Fingerprint of the token that the job showed; `None` when it was asked for.
     pub(crate) token: Option<u64>,
-    until: Timestamp,
+    pub(crate) until: Timestamp,
 }
 
 impl Answer {
@@ -57,7 +57,8 @@ impl Answer {
     }
 }
 
-fn later(time: Timestamp, by: Duration) -> Timestamp {
+/// So much after a time, in whole seconds.
+pub(crate) fn later(time: Timestamp, by: Duration) -> Timestamp {
     Timestamp::from_unix_seconds(
         time.unix_seconds().saturating_add(i64::try_from(by.as_secs()).unwrap_or(i64::MAX)),
     )
@@ -68,6 +69,7 @@ fn later(time: Timestamp, by: Duration) -> Timestamp {
 pub(crate) struct Jobs {
     slots: Mutex<HashMap<JobKey, Slot>>,
     established: Mutex<HashMap<ProcessKey, Established>>,
+    registered: Mutex<HashMap<ProcessKey, Registration>>,
 }
 
 /// The job that a worker runs: a worker runs one and ends.
@@ -87,6 +89,19 @@ impl Jobs {
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         make_room(&mut slots, &key);
         Arc::clone(slots.entry(key).or_default())
+    }
+
+    /// For whom the runner of a worker was registered, where that was read before.
+    pub(crate) fn registration(&self, worker: ProcessKey) -> Option<Registration> {
+        self.registered.lock().unwrap_or_else(PoisonError::into_inner).get(&worker).cloned()
+    }
+
+    /// Notes for whom the runner of a worker is registered, and gives what counts for as long as it runs: what was read
+    /// first.
+    pub(crate) fn register(&self, worker: ProcessKey, read: Registration) -> Registration {
+        let mut registered = self.registered.lock().unwrap_or_else(PoisonError::into_inner);
+        make_room(&mut registered, &worker);
+        registered.entry(worker).or_insert(read).clone()
     }
 
     /// Binds a worker to the job that was found for it. Another one than before is refused.

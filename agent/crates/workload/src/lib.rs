@@ -29,6 +29,7 @@ mod pool;
 mod process;
 mod providers;
 mod redact;
+mod remembered;
 mod request_host;
 mod status_source;
 mod workers;

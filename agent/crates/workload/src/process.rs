@@ -18,7 +18,7 @@ use rustix::{
 };
 
 /// `/proc/<pid>/stat` is one line of about 350 bytes.
-const STAT_BYTES_MAX: usize = 4 * 1024;
+const STAT_BYTES_MAX: usize = 2 * 1024;
 /// A line per hierarchy; a path is at most 4 KiB.
 const CGROUP_BYTES_MAX: usize = 64 * 1024;
 /// Some hundred children; a worker has one or two.
@@ -58,7 +58,16 @@ pub(crate) use model::ProcessId as ProcessKey;
 pub(crate) struct Stat {
     pub(crate) parent: u32,
     pub(crate) start_ticks: u64,
+    /// `None` where the kernel does not tell.
+    pub(crate) program: Option<Program>,
 }
+
+/// Where a program and its arguments and variables lie in its process's memory: fields 26 to 28 and 45 to 51. Another
+/// program lies elsewhere, because the kernel chooses the places anew at each exec.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Program([u64; PLACES]);
+
+const PLACES: usize = 10;
 
 /// A file by what it is and not by how it is called, and when it was last changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -115,6 +124,22 @@ impl Process {
     /// Parent and start time. A process that has ended but was not waited for counts as ended.
     pub(crate) fn stat(&self) -> Result<Stat, ProcError> {
         parse_stat(&self.read("stat", STAT_BYTES_MAX)?).ok_or(ProcError::Unreadable)?
+    }
+
+    /// The same of whatever process has this pid now, by what never waits for that process or for a file system.
+    pub(crate) fn stat_of(proc_root: &Path, pid: u32) -> Result<Stat, ProcError> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = rustix::fs::open(proc_root.join(format!("{pid}/stat")), flags, Mode::empty())?;
+        let mut line = [0; STAT_BYTES_MAX];
+        // The kernel gives all of it at once.
+        let length = rustix::io::read(file, &mut line)?;
+        parse_stat(line.get(..length).unwrap_or_default()).ok_or(ProcError::Unreadable)?
+    }
+
+    /// The path of the file that whatever process has this pid now runs, as [`Process::exe_path`] has it.
+    pub(crate) fn exe_path_of(proc_root: &Path, pid: u32) -> Option<PathBuf> {
+        let path = rustix::fs::readlink(proc_root.join(format!("{pid}/exe")), Vec::new()).ok()?;
+        Some(PathBuf::from(OsStr::from_bytes(path.as_bytes())))
     }
 
     /// The path of the file it runs, as the kernel names it: in another mount namespace that is a path there. `None` for
@@ -208,11 +233,24 @@ fn parse_stat(line: &[u8]) -> Option<Result<Stat, ProcError>> {
     let state = fields.next()?; // field 3
     let parent = fields.next()?.parse().ok()?; // field 4
     let start_ticks = fields.nth(17)?.parse().ok()?; // field 22
+    let program = parse_program(fields);
     Some(if matches!(state, "Z" | "X" | "x") {
         Err(ProcError::Gone)
     } else {
-        Ok(Stat { parent, start_ticks })
+        Ok(Stat { parent, start_ticks, program })
     })
+}
+
+/// Of the fields from the 23rd on. Who may not know them is told 0 or 1 instead, and a kernel thread has no program.
+fn parse_program<'a>(fields: impl Iterator<Item = &'a str>) -> Option<Program> {
+    let told = (23..).zip(fields).filter(|(number, _)| matches!(number, 26..=28 | 45..=51));
+    let mut places = [0; PLACES];
+    let mut found = 0;
+    for (place, (_, field)) in places.iter_mut().zip(told) {
+        *place = field.parse().ok().filter(|address| *address > 1)?;
+        found += 1;
+    }
+    (found == PLACES).then_some(Program(places))
 }
 
 #[cfg(test)]
@@ -227,7 +265,7 @@ mod tests {
             let line = format!("7 ({comm}) S 5 {rest} 1234 9 9\n");
             assert_eq!(
                 parse_stat(line.as_bytes()),
-                Some(Ok(Stat { parent: 5, start_ticks: 1234 })),
+                Some(Ok(Stat { parent: 5, start_ticks: 1234, program: None })),
                 "{comm}"
             );
         }
@@ -236,6 +274,31 @@ mod tests {
         {
             assert_eq!(parse_stat(bad.as_bytes()), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn a_program_is_told_by_where_it_lies_and_only_where_all_of_that_is_told() {
+        let line = |places: &str| format!("7 (x) S 5 {}1234 0 0 0 {places}", "0 ".repeat(17));
+        let program = |places: &str| parse_stat(line(places).as_bytes()).unwrap().unwrap().program;
+        let between = "0 ".repeat(16);
+        let whole = format!("11 12 13 {between}14 15 16 17 18 19 20 0\n");
+        assert_eq!(program(&whole), Some(Program([11, 12, 13, 14, 15, 16, 17, 18, 19, 20])));
+        for hidden in [
+            whole.replace("11 12", "1 1"),
+            whole.replace("19 20", "0 0"),
+            format!("11 12 13 {between}14 15\n"),
+            String::new(),
+        ] {
+            assert_eq!(program(&hidden), None, "{hidden}");
+        }
+        let own = Process::stat_of(Path::new("/proc"), std::process::id()).unwrap();
+        assert!(own.program.is_some());
+        assert_eq!(Process::open(Path::new("/proc"), std::process::id()).unwrap().stat(), Ok(own));
+        assert_eq!(
+            Process::exe_path_of(Path::new("/proc"), std::process::id()),
+            std::env::current_exe().ok()
+        );
+        assert_eq!(Process::stat_of(Path::new("/proc"), 0), Err(ProcError::Gone));
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::{
     collections::HashMap,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, OnceLock, PoisonError},
+    time::SystemTime,
 };
 
 use identity::{
@@ -24,8 +25,9 @@ use crate::{
     jobs::{Answer, Jobs},
     keys::{Fetched, KeyTimes},
     observed::Registration,
-    pool::Pool,
+    pool::{Late, Pool},
     providers::{Claim, Issuer, Source, Way},
+    remembered::Remembered,
     workers::Workers,
 };
 
@@ -39,6 +41,7 @@ pub struct Workload {
     hashes: ExeHashes,
     client: HttpsClient,
     jobs: Jobs,
+    remembered: Remembered,
     agents: Known,
     groups: GroupRules,
     bindings: Bindings,
@@ -94,6 +97,7 @@ impl Workload {
             hashes: ExeHashes::default(),
             client,
             jobs: Jobs::default(),
+            remembered: Remembered::default(),
             agents: Known::default(),
             groups: GroupRules::default(),
             bindings: Bindings::default(),
@@ -131,7 +135,18 @@ impl Workload {
 
     /// Looks at the process that opened a connection. Asks nobody outside of this host. To be called before the
     /// connection is answered, because a process that has its answer may end. Needs a tokio runtime.
+    ///
+    /// Of a process whose job is known, and which is still what it was when it connected before, no more is read than
+    /// it takes to be sure of that.
     pub async fn identify(&self, owner: &SocketOwner) -> Evidence {
+        let now = Timestamp::from(SystemTime::now());
+        match self.remembered.again(&self.scene.proc_root, owner, now) {
+            Some(seen) => Evidence::again(seen),
+            None => self.look(owner).await,
+        }
+    }
+
+    async fn look(&self, owner: &SocketOwner) -> Evidence {
         let (scene, looked_for) = (Arc::clone(&self.scene), owner.clone());
         match self.pool.run(move || evidence::look(&scene, &looked_for)).await {
             Ok(mut evidence) => {
@@ -149,7 +164,7 @@ impl Workload {
     }
 
     /// Looks at a process by its pid, as if it had opened a connection at `at_ns` of `CLOCK_MONOTONIC`. Where it stands is
-    /// asked of who follows processes.
+    /// asked of who follows processes; nothing is taken from memory.
     pub async fn identify_pid(&self, pid: u32, uid: u32, gid: u32, at_ns: u64) -> Evidence {
         let known = self.scene.lookup.get().and_then(|lookup| lookup(pid));
         let owner = SocketOwner {
@@ -169,7 +184,7 @@ impl Workload {
         if known.is_some_and(|(id, _)| Clocks::now().started_after(id.start_ticks, at_ns)) {
             return Evidence::none(&owner, NobodyReason::ProcessGone);
         }
-        self.identify(&owner).await
+        self.look(&owner).await
     }
 
     /// The principal that the evidence leads to: verified where the job has a token or can ask for one, and then never
@@ -178,7 +193,10 @@ impl Workload {
     /// A step's principal is kept until shortly before its token ends, a refusal for some seconds. `now` is the time
     /// that tokens are judged at.
     pub async fn principal(&self, evidence: &Evidence, now: Timestamp) -> Arc<Principal> {
-        let principal = self.standing(evidence, now).await;
+        let (principal, until) = self.standing(evidence, now).await;
+        if principal.assurance() != Assurance::None {
+            self.remember(evidence, &principal, (now, until));
+        }
         let seen = evidence.agent().cloned();
         let agent = match evidence.found() {
             Ok(found) => self.agents.of_job(found.job.worker, seen),
@@ -198,34 +216,61 @@ impl Workload {
         })
     }
 
-    async fn standing(&self, evidence: &Evidence, now: Timestamp) -> Arc<Principal> {
+    /// Remembers what was seen of a process, and whom its own claim led to: what was handed in to its job may be another
+    /// the next time.
+    fn remember(&self, evidence: &Evidence, principal: &Arc<Principal>, times: (Timestamp, Timestamp)) {
+        let is_own = evidence.found().is_ok_and(|found| match &found.claim {
+            Ok(Claim::Token(_)) => true,
+            Ok(Claim::Observed(_)) => principal.assurance() == Assurance::Observed,
+            Err(_) => false,
+        });
+        if let Some((marks, seen)) = evidence.to_remember(is_own.then(|| Arc::clone(principal))) {
+            let lookup = self.scene.lookup.get().map(|lookup| &**lookup);
+            self.remembered.keep(marks, seen, times, lookup);
+        }
+    }
+
+    /// Who it is, and until when that is so without asking again.
+    async fn standing(&self, evidence: &Evidence, now: Timestamp) -> (Arc<Principal>, Timestamp) {
         let found = match evidence.found() {
             Ok(found) => found,
-            Err(reason) => return Arc::new(Principal::unidentified(reason.clone())),
+            Err(reason) => return (Arc::new(Principal::unidentified(reason.clone())), now),
         };
+        let before = evidence.principal().map(|principal| (Arc::clone(principal), now));
         let without_token = match &found.claim {
-            Ok(Claim::Token(source)) => return self.verified(found, source, now).await,
+            Ok(Claim::Token(source)) => {
+                if let Some(before) = before {
+                    return before;
+                }
+                let answer = self.verified(found, source, now).await;
+                return (answer.principal, answer.until);
+            }
             Ok(Claim::Observed(statement)) => Ok(statement),
             Err(reason) => Err(reason),
         };
         if let Some(principal) = self.handed_in(&found.unit, now) {
-            return principal;
+            let until = principal.expires().unwrap_or(now);
+            return (principal, until);
         }
-        Arc::new(match without_token {
-            Ok(statement) => self.observed(found, statement).await,
-            Err(reason) => Principal::unidentified(reason.clone()),
-        })
+        if let Some(before) = before {
+            return before;
+        }
+        match without_token {
+            Ok(statement) => {
+                // The runner's word has no end.
+                let until = Timestamp::from_unix_seconds(i64::MAX);
+                (Arc::new(self.observed(found, statement).await), until)
+            }
+            Err(reason) => (Arc::new(Principal::unidentified(reason.clone())), now),
+        }
     }
 
     /// The principal of a job that its runner stated. It must be one that the runner is registered for, where that is
     /// known: a step can replace itself, and its variables with it.
     async fn observed(&self, found: &Found, statement: &ObservedJob) -> Principal {
         let (provider, job) = (statement.provider(), statement.job());
-        let (proc_root, worker) = (self.scene.proc_root.clone(), found.job.worker);
-        let registration = self.pool.run(move || Registration::of_process(&proc_root, worker)).await;
-        let registration = match registration {
-            Ok(registration) => registration,
-            Err(_) => return Principal::unidentified(NobodyReason::TimedOut),
+        let Ok(registration) = self.registration(found.job.worker).await else {
+            return Principal::unidentified(NobodyReason::TimedOut);
         };
         if registration.as_ref().is_some_and(|registration| !registration.covers(provider, job)) {
             return Principal::unidentified(NobodyReason::OtherRegistration);
@@ -235,6 +280,16 @@ impl Workload {
             Some(registration) => principal.registered(registration.words()),
             None => principal,
         }
+    }
+
+    /// For whom the runner of a worker was registered when its job was seen first, where that can be believed.
+    async fn registration(&self, worker: ProcessId) -> Result<Option<Registration>, Late> {
+        if let Some(registration) = self.jobs.registration(worker) {
+            return Ok(Some(registration));
+        }
+        let proc_root = self.scene.proc_root.clone();
+        let found = self.pool.run(move || Registration::of_process(&proc_root, worker)).await?;
+        Ok(found.map(|found| self.jobs.register(worker, found)))
     }
 
     /// Binds a job to a token that one of its processes hands in. For jobs that have no other way to a token; never in
@@ -300,6 +355,11 @@ impl Workload {
     }
 
     #[cfg(test)]
+    pub(crate) fn remembered(&self) -> &Remembered {
+        &self.remembered
+    }
+
+    #[cfg(test)]
     pub(crate) fn scene(&self) -> &Scene {
         &self.scene
     }
@@ -319,17 +379,16 @@ impl Workload {
     }
 
     /// The principal of a job with a token: from memory, or by asking.
-    async fn verified(&self, found: &Found, source: &Source, now: Timestamp) -> Arc<Principal> {
+    async fn verified(&self, found: &Found, source: &Source, now: Timestamp) -> Answer {
         let shown = match &source.way {
             Way::Has(token) => Some(self.bindings.fingerprint(token)),
             Way::Ask(_) => None,
         };
         let slot = self.jobs.slot(found.job);
         let mut last = slot.lock().await;
-        if let Some(principal) =
-            last.as_ref().filter(|answer| answer.token == shown).and_then(|answer| answer.at(now))
+        if let Some(answer) = last.as_ref().filter(|answer| answer.token == shown && answer.at(now).is_some())
         {
-            return principal;
+            return answer.clone();
         }
         let principal = match self.ask(found, source, now).await {
             Ok(principal) => principal,
@@ -338,21 +397,21 @@ impl Workload {
                 let silent = matches!(reason, NobodyReason::NotIssued(_) | NobodyReason::NoKeys(_));
                 let still_valid = last.as_ref().filter(|answer| silent && answer.token == shown);
                 if let Some(answer) = still_valid.and_then(|answer| answer.still_valid_at(now)) {
-                    return Arc::clone(&last.insert(answer).principal);
+                    return last.insert(answer).clone();
                 }
                 Principal::unidentified(reason)
             }
         };
-        let principal = Arc::new(principal);
+        let answer = Answer::new(Arc::new(principal), shown, now);
         // One process that shows something else does not take away what the rest of the job has shown.
         let is_beside = last.as_ref().is_some_and(|answer| {
             answer.token != shown
                 && answer.at(now).is_some_and(|kept| kept.assurance() == Assurance::Verified)
         });
-        if is_beside && principal.assurance() != Assurance::Verified {
-            return principal;
+        if is_beside && answer.principal.assurance() != Assurance::Verified {
+            return answer;
         }
-        Arc::clone(&last.insert(Answer::new(principal, shown, now)).principal)
+        last.insert(answer).clone()
     }
 
     /// Gets the job's token and checks it.
