@@ -3,7 +3,10 @@
 use arrow_schema::ArrowError;
 use model::{ResultSet, Rows};
 
-use crate::{arrow, cells, mask::Mask, treatment::Treatment};
+use crate::{arrow, cells, mask::Mask, report::ColumnReport, treatment::Treatment};
+
+/// Snowflake's word for a column of text.
+const TEXT_TYPE: &str = "text";
 
 /// Why rows could not be masked. Whoever gets this must not pass on the rows.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +45,14 @@ pub enum MaskError {
         /// Arrow's word for the type.
         arrow_type: String,
     },
+    /// A mask needs a key of which nothing but the name is known.
+    #[error(
+        "a mask needs the key {name:?}, which was not read; [keys.{name}] in the classification says where it is"
+    )]
+    NoKey {
+        /// Its name.
+        name: String,
+    },
     /// The rows were left where they are.
     #[error("the result's rows were counted and not read, and a mask is owed for them")]
     Unread,
@@ -50,41 +61,62 @@ pub enum MaskError {
     Arrow(#[source] ArrowError),
 }
 
-/// Masks a result by `plan`, one entry per column. Gives the masked result and, per column, the number of cells that
-/// held a value and now hold a mask. A column in which NULL is written becomes nullable in the description.
+/// Rows that were masked, and what was done.
+#[derive(Debug)]
+pub struct Applied {
+    /// The masked result.
+    pub result: ResultSet,
+    /// For each column what was done with it.
+    pub columns: Vec<ColumnReport>,
+}
+
+/// Masks a result by `plan`, one entry per column. A column in which NULL may be written becomes nullable in the description,
+/// and one that is shown as text becomes a text there.
 ///
 /// With nothing to mask the rows come back as they were, byte for byte.
 ///
 /// # Errors
-/// When plan, columns and rows do not fit each other, or an Arrow stream holds what cannot be masked.
-pub fn apply(result: ResultSet, plan: &[Option<Mask>]) -> Result<(ResultSet, Vec<u64>), MaskError> {
+/// When plan, columns and rows do not fit each other, a key is missing, or an Arrow stream holds what cannot be masked.
+pub fn apply(result: ResultSet, plan: &[Option<Mask>]) -> Result<Applied, MaskError> {
     let ResultSet { mut columns, rows } = result;
     if plan.len() != columns.len() {
         return Err(MaskError::PlanWidth { planned: plan.len(), columns: columns.len() });
     }
     if plan.iter().all(Option::is_none) {
-        let untouched = vec![0; plan.len()];
-        return Ok((ResultSet { columns, rows }, untouched));
+        let untouched = vec![ColumnReport::default(); plan.len()];
+        return Ok(Applied { result: ResultSet { columns, rows }, columns: untouched });
     }
-    let mut treatments: Vec<Treatment> =
-        plan.iter().zip(&columns).map(|(mask, column)| Treatment::of(*mask, &column.type_name)).collect();
-    let (rows, changed) = match rows {
+    let keys = plan.iter().flatten().flat_map(Mask::keys);
+    if let Some(missing) = keys.into_iter().find(|key| !key.is_known()) {
+        return Err(MaskError::NoKey { name: missing.name().to_owned() });
+    }
+    let mut treatments: Vec<Treatment> = plan
+        .iter()
+        .zip(&columns)
+        .map(|(mask, column)| Treatment::of(mask.as_ref(), &column.type_name))
+        .collect();
+    let (rows, reports) = match rows {
         Rows::Json(rows) => {
-            let (rows, changed) = cells::mask(rows, &treatments)?;
-            (Rows::Json(rows), changed)
+            let (rows, reports) = cells::mask(rows, &treatments)?;
+            (Rows::Json(rows), reports)
         }
         Rows::Counted(_) => return Err(MaskError::Unread),
         // No stream at all is how a result without rows may come.
-        Rows::ArrowIpc(stream) if stream.is_empty() => (Rows::ArrowIpc(stream), vec![0; plan.len()]),
+        Rows::ArrowIpc(stream) if stream.is_empty() => {
+            (Rows::ArrowIpc(stream), vec![ColumnReport::default(); plan.len()])
+        }
         Rows::ArrowIpc(stream) => {
-            let (stream, changed) = arrow::mask(&stream, &mut treatments)?;
-            (Rows::ArrowIpc(stream), changed)
+            let (stream, reports) = arrow::mask(&stream, &mut treatments)?;
+            (Rows::ArrowIpc(stream), reports)
         }
     };
     for (column, treatment) in columns.iter_mut().zip(&treatments) {
-        column.nullable |= *treatment == Treatment::Null;
+        column.nullable |= treatment.makes_nulls();
+        if treatment.retypes() {
+            TEXT_TYPE.clone_into(&mut column.type_name);
+        }
     }
-    Ok((ResultSet { columns, rows }, changed))
+    Ok(Applied { result: ResultSet { columns, rows }, columns: reports })
 }
 
 /// How many rows there are.
@@ -101,5 +133,4 @@ pub fn count_rows(rows: &Rows) -> Result<u64, MaskError> {
 }
 
 #[cfg(test)]
-#[path = "apply_tests.rs"]
 mod tests;

@@ -4,36 +4,64 @@
 //! NULL. What is written is uncompressed, because the Python driver's reader takes nothing else, and keeps schema and
 //! field metadata, without which that driver ends in an exception or an abort.
 
+mod dates;
+mod retyped;
+mod texts;
+
 use std::sync::Arc;
 
-use arrow_array::{
-    Array, ArrayRef, GenericStringArray, LargeStringArray, OffsetSizeTrait, RecordBatch, StringArray,
-    cast::AsArray, new_null_array,
-};
+use arrow_array::{Array, ArrayRef, RecordBatch, new_null_array};
 use arrow_ipc::{reader::StreamReader, writer::StreamWriter};
 use arrow_schema::{ArrowError, DataType, Field, FieldRef, Schema, SchemaRef};
 
-use crate::{apply::MaskError, lenient, treatment::Treatment};
+use crate::{
+    apply::MaskError,
+    kind::Kind,
+    lenient,
+    report::{ColumnReport, RowSpan},
+    treatment::Treatment,
+};
 
 /// The key of a field's metadata that says which Snowflake type the field holds.
 const LOGICAL_TYPE: &str = "logicalType";
+/// The key that says how many digits are behind the point, or of a second's fraction.
+const SCALE: &str = "scale";
 
-/// Rewrites a stream. `treatments` come back as they were really carried out: a text mask on a column that Arrow
-/// does not carry as text has become [`Treatment::Null`].
-pub(crate) fn mask(stream: &[u8], treatments: &mut [Treatment]) -> Result<(Vec<u8>, Vec<u64>), MaskError> {
+/// Rewrites a stream. `treatments` come back as they were really carried out: a mask on a column that Arrow
+/// does not carry as its row type says has become [`Treatment::Null`].
+pub(crate) fn mask(
+    stream: &[u8],
+    treatments: &mut [Treatment],
+) -> Result<(Vec<u8>, Vec<ColumnReport>), MaskError> {
     let (schema, batches) = lenient::open(stream).map_err(MaskError::Arrow)?;
-    let schema = masked_schema(&schema, treatments)?;
-    let mut changed = vec![0; treatments.len()];
+    let masked_schema = masked_schema(&schema, treatments)?;
+    let mut reports = vec![ColumnReport::default(); treatments.len()];
     let mut masked = Vec::with_capacity(stream.len());
-    let mut writer = StreamWriter::try_new(&mut masked, &schema).map_err(MaskError::Arrow)?;
+    let mut writer = StreamWriter::try_new(&mut masked, &masked_schema).map_err(MaskError::Arrow)?;
+    let mut row = 0;
     for batch in batches {
         let batch = batch.map_err(MaskError::Arrow)?;
-        let batch = masked_batch(&batch, treatments, &mut changed).map_err(MaskError::Arrow)?;
-        writer.write(&batch).map_err(MaskError::Arrow)?;
+        let mut columns: Vec<ArrayRef> = Vec::with_capacity(treatments.len());
+        let fields = schema.fields().iter().zip(batch.columns()).zip(treatments.iter());
+        for (((field, column), treatment), report) in fields.zip(&mut reports) {
+            let masked = masked_column(field, column, treatment, Progress { row, report });
+            columns.push(masked.map_err(MaskError::Arrow)?);
+        }
+        row += batch.num_rows() as u64;
+        writer
+            .write(&as_batch(&masked_schema, columns).map_err(MaskError::Arrow)?)
+            .map_err(MaskError::Arrow)?;
     }
     writer.finish().map_err(MaskError::Arrow)?;
     drop(writer);
-    Ok((masked, changed))
+    Ok((masked, reports))
+}
+
+/// The columns as a batch, whatever its schema promises of NULLs.
+fn as_batch(schema: &Schema, columns: Vec<ArrayRef>) -> Result<RecordBatch, ArrowError> {
+    let fields = schema.fields().iter().zip(&columns);
+    let fields = fields.map(|(field, column)| Field::new(field.name(), column.data_type().clone(), true));
+    RecordBatch::try_new(Arc::new(Schema::new(fields.collect::<Vec<_>>())), columns)
 }
 
 /// How many rows all batches have together.
@@ -59,35 +87,42 @@ fn masked_schema(schema: &SchemaRef, treatments: &mut [Treatment]) -> Result<Sch
                 arrow_type: field.data_type().to_string(),
             });
         }
-        *treatment = carried_out(*treatment, field);
+        *treatment = carried_out(treatment, field);
         fields.push(match treatment {
-            Treatment::Null => Arc::new(field.as_ref().clone().with_nullable(true)),
+            Treatment::AsText(..) => Arc::new(retyped::field(field)),
+            treatment if treatment.makes_nulls() => Arc::new(field.as_ref().clone().with_nullable(true)),
             _ => Arc::clone(field),
         });
     }
     Ok(Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone())))
 }
 
-/// Text goes only where the field is text by both of its own statements; elsewhere a driver would read it as
-/// something else.
-fn carried_out(treatment: Treatment, field: &Field) -> Treatment {
-    let logical = field.metadata().get(LOGICAL_TYPE).map(String::as_str);
+/// A value goes only where the field is of that type by both of its own statements; elsewhere a driver would read it as
+/// something else. A column that becomes text becomes it whatever its field says, so that all parts of one result do.
+fn carried_out(treatment: &Treatment, field: &Field) -> Treatment {
     let fits = match treatment {
-        Treatment::Keep | Treatment::Null => return treatment,
-        Treatment::Text(_) => matches!(logical, Some("TEXT")),
-        Treatment::Json => matches!(logical, Some("VARIANT" | "OBJECT" | "ARRAY")),
+        Treatment::Keep | Treatment::Null | Treatment::AsText(..) => true,
+        Treatment::Text(_) => logical(field) == Kind::Text && texts::is_text(field.data_type()),
+        Treatment::Document(_) => logical(field) == Kind::Document && texts::is_text(field.data_type()),
+        Treatment::Truncated(kind, _) => logical(field) == *kind && dates::can_hold(*kind, field.data_type()),
     };
-    match field.data_type() {
-        DataType::Utf8 | DataType::LargeUtf8 if fits => treatment,
-        _ => Treatment::Null,
-    }
+    if fits { treatment.clone() } else { Treatment::Null }
 }
 
-/// Types whose bytes are all in the column itself. A dictionary's values travel apart, views share buffers; Snowflake
-/// is not known to send either, nor unions or runs. Inside other types, a type must take up room, so that the length
+fn logical(field: &Field) -> Kind {
+    field.metadata().get(LOGICAL_TYPE).map_or(Kind::Other, |word| Kind::of(&word.to_lowercase()))
+}
+
+/// 0 where it is not told.
+fn scale(field: &Field) -> Option<u32> {
+    field.metadata().get(SCALE).map_or(Some(0), |text| text.parse().ok())
+}
+
+/// Types whose bytes are all in the column itself, and dictionaries of texts. Views share buffers; Snowflake
+/// is not known to send those, nor unions or runs. Inside other types, a type must take up room, so that the length
 /// of what is built is bounded by what was read.
 fn is_plain(data_type: &DataType) -> bool {
-    matches!(data_type, DataType::Null) || is_solid(data_type)
+    matches!(data_type, DataType::Null) || texts::is_text(data_type) || is_solid(data_type)
 }
 
 fn is_solid(data_type: &DataType) -> bool {
@@ -107,38 +142,48 @@ fn is_solid(data_type: &DataType) -> bool {
     }
 }
 
-fn masked_batch(
-    batch: &RecordBatch,
-    treatments: &[Treatment],
-    changed: &mut [u64],
-) -> Result<RecordBatch, ArrowError> {
-    let mut columns: Vec<ArrayRef> = Vec::with_capacity(treatments.len());
-    for ((column, treatment), count) in batch.columns().iter().zip(treatments).zip(changed) {
-        if *treatment != Treatment::Keep {
-            *count += (column.len() - column.logical_null_count()) as u64;
+/// Where in the stream a batch begins, and what is noted of a column of it.
+struct Progress<'r> {
+    row: u64,
+    report: &'r mut ColumnReport,
+}
+
+impl Progress<'_> {
+    /// Notes that every value of a column was masked.
+    fn note_all(self, column: &dyn Array) {
+        let nulls = column.logical_null_count();
+        self.report.nulls += nulls as u64;
+        let cells = column.len() - nulls;
+        if cells == 0 {
+            return;
         }
-        columns.push(match treatment {
-            Treatment::Keep => Arc::clone(column),
-            Treatment::Null => new_null_array(column.data_type(), column.len()),
-            Treatment::Text(_) | Treatment::Json => masked_text(column, *treatment)?,
+        let all = (0, column.len() - 1);
+        let values = column.logical_nulls().filter(|nulls| nulls.null_count() > 0);
+        let (first, last) = values.map_or(all, |nulls| {
+            let mut runs = nulls.valid_slices();
+            let first = runs.next();
+            let last = runs.last().or(first);
+            (first.map_or(0, |(start, _)| start), last.map_or(0, |(_, end)| end - 1))
         });
+        let rows = RowSpan { first: self.row + first as u64, last: self.row + last as u64 };
+        self.report.mask_all(cells as u64, rows);
     }
-    RecordBatch::try_new(batch.schema(), columns)
 }
 
-fn masked_text(column: &ArrayRef, treatment: Treatment) -> Result<ArrayRef, ArrowError> {
-    if let Some(text) = column.as_string_opt::<i32>() {
-        return Ok(Arc::new(StringArray::from_iter(cells(text, treatment))));
+fn masked_column(
+    field: &Field,
+    column: &ArrayRef,
+    treatment: &Treatment,
+    progress: Progress<'_>,
+) -> Result<ArrayRef, ArrowError> {
+    match treatment {
+        Treatment::Keep => return texts::only_used(column),
+        Treatment::Text(_) | Treatment::Document(_) => return texts::masked(column, treatment, progress),
+        Treatment::Null | Treatment::Truncated(..) | Treatment::AsText(..) => progress.note_all(column),
     }
-    if let Some(text) = column.as_string_opt::<i64>() {
-        return Ok(Arc::new(LargeStringArray::from_iter(cells(text, treatment))));
+    match treatment {
+        Treatment::Truncated(kind, unit) => dates::truncated(field, column, *kind, *unit),
+        Treatment::AsText(kind, mask) => retyped::masked(field, column, *kind, mask),
+        _ => Ok(new_null_array(column.data_type(), column.len())),
     }
-    Err(ArrowError::SchemaError(format!("a text column came as {}", column.data_type())))
-}
-
-fn cells<O: OffsetSizeTrait>(
-    text: &GenericStringArray<O>,
-    treatment: Treatment,
-) -> impl Iterator<Item = Option<String>> {
-    text.iter().map(move |cell| cell.and_then(|value| treatment.cell(value.to_owned())))
 }

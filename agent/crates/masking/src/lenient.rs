@@ -16,12 +16,19 @@ use arrow_schema::{ArrowError, DataType, Field, FieldRef, Schema, SchemaRef};
 type Batches<'a> = StreamReader<Chain<Cursor<Vec<u8>>, &'a [u8]>>;
 
 /// The schema of a stream as it is written there, and the batches of it.
+///
+/// Dictionaries are found by ids that are in the schema's bytes alone, and another schema would give them other ids. A stream
+/// that has some is read as it is.
 pub(crate) fn open(stream: &[u8]) -> Result<(SchemaRef, Batches<'_>), ArrowError> {
     let mut rest = stream;
     // Unbuffered, so that what is left of `rest` begins right after the schema.
     let schema = StreamReader::try_new(&mut rest, None)?.schema();
     let mut head = Vec::new();
-    drop(StreamWriter::try_new(&mut head, &nullable_schema(&schema))?);
+    if schema.fields().iter().any(|field| matches!(field.data_type(), DataType::Dictionary(..))) {
+        rest = stream;
+    } else {
+        drop(StreamWriter::try_new(&mut head, &nullable_schema(&schema))?);
+    }
     let batches = StreamReader::try_new(Cursor::new(head).chain(rest), None)?;
     Ok((schema, batches))
 }

@@ -5,14 +5,31 @@
 //! Never: decides which column is masked; returns rows it could not read.
 //!
 //! A mask keeps the number and order of rows and columns. It writes text only where the column is text, because a
-//! text in a column of another type makes drivers crash or report a wrong number; there it writes NULL.
+//! text in a column of another type makes drivers crash or report a wrong number; there it writes NULL, or a value of the
+//! same type, or makes the column one of text in all that describes it.
 
 mod apply;
 mod arrow;
+mod calendar;
 mod cells;
+mod document;
+mod instant;
+mod key;
+mod kind;
 mod lenient;
 mod mask;
+mod path;
+mod permute;
+mod render;
+mod report;
+mod text;
+mod token;
 mod treatment;
 
-pub use apply::{MaskError, apply, count_rows};
+pub use apply::{Applied, MaskError, apply, count_rows};
+pub use calendar::Unit;
+pub use key::{KEY_BYTES_MIN, Key, KeyTooShort};
 pub use mask::Mask;
+pub use path::{JsonPath, PathError};
+pub use report::{ColumnReport, RowSpan};
+pub use token::Format;

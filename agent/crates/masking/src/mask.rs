@@ -1,13 +1,19 @@
-//! The closed list of masks, and what each makes of one text.
+//! The closed list of masks.
+
+use std::sync::Arc;
+
+use crate::{calendar::Unit, document, key::Key, path::JsonPath, text, token::Format};
 
 /// What stands for the hidden part of a value. Its length says nothing about the value's.
-const HIDDEN: &str = "****";
+pub(crate) const HIDDEN: &str = "****";
 
 /// How a column is masked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Mask {
     /// Every value becomes NULL.
     Null,
+    /// Every value becomes this text.
+    Fixed(Arc<str>),
     /// The last characters of a text stay, never more than half of them: `123-45-6789` becomes `****6789`.
     Partial {
         /// How many characters stay at most.
@@ -16,56 +22,75 @@ pub enum Mask {
     /// The domain of an e-mail address stays: `ann@example.org` becomes `****@example.org`. A text that is no
     /// address is hidden whole.
     KeepDomain,
+    /// A keyed hash behind the key's name: `shop:0f3c…`. The same value has the same one wherever the key is the same, so
+    /// that joins still work.
+    Hash(Key),
+    /// The year, or year and month, of a date stay.
+    Date(Unit),
+    /// A token of the same form as the value.
+    Token(Format, Key),
+    /// As the other mask; a column that is no text becomes one for it, in all that describes it.
+    Retyped(Arc<Mask>),
+    /// Parts of a JSON document, each under its own mask. All else of it stays as it is.
+    Within(Arc<[(JsonPath, Mask)]>),
 }
 
 impl Mask {
     /// The word used in configuration, records and output.
     #[must_use]
-    pub fn name(self) -> &'static str {
+    pub fn name(&self) -> &'static str {
         match self {
             Self::Null => "null",
+            Self::Fixed(_) => "fixed",
             Self::Partial { .. } => "partial",
             Self::KeepDomain => "keep-domain",
+            Self::Hash(_) => "hash",
+            Self::Date(_) => "date",
+            Self::Token(..) => "token",
+            Self::Retyped(mask) => mask.name(),
+            Self::Within(parts) => match parts.as_ref() {
+                [(_, mask)] => mask.name(),
+                _ => "within",
+            },
         }
     }
 
-    /// What a text becomes; `None` is NULL.
-    pub(crate) fn text(self, value: &str) -> Option<String> {
+    /// The keys that it needs.
+    pub fn keys(&self) -> Vec<&Key> {
         match self {
-            Self::Null => None,
-            Self::Partial { keep_last } => Some(partial(value, keep_last)),
-            Self::KeepDomain => Some(keep_domain(value)),
+            Self::Hash(key) | Self::Token(_, key) => vec![key],
+            Self::Retyped(mask) => mask.keys(),
+            Self::Within(parts) => parts.iter().flat_map(|(_, mask)| mask.keys()).collect(),
+            Self::Null | Self::Fixed(_) | Self::Partial { .. } | Self::KeepDomain | Self::Date(_) => {
+                Vec::new()
+            }
         }
     }
-}
 
-/// A JSON value that a driver can parse, for columns whose cells are JSON documents.
-pub(crate) const HIDDEN_JSON: &str = "\"****\"";
-
-fn partial(value: &str, keep_last: usize) -> String {
-    let chars = value.chars().count();
-    let kept = keep_last.min(chars / 2);
-    let tail = value.chars().skip(chars - kept);
-    HIDDEN.chars().chain(tail).collect()
-}
-
-fn keep_domain(value: &str) -> String {
-    match value.rsplit_once('@') {
-        Some((local, domain)) if !local.is_empty() && is_domain(domain) => format!("{HIDDEN}@{domain}"),
-        _ => HIDDEN.to_owned(),
+    /// Writes what a text becomes; `None`, and nothing is written, if that is NULL.
+    pub(crate) fn text(&self, value: &str, out: &mut String) -> Option<()> {
+        match self {
+            Self::Null => return None,
+            Self::Fixed(text) => out.push_str(text),
+            Self::Partial { keep_last } => text::partial(value, *keep_last, out),
+            Self::KeepDomain => text::keep_domain(value, out),
+            Self::Hash(key) => text::hash(key, value, out),
+            Self::Date(unit) => text::date(*unit, value, out),
+            Self::Token(format, key) => format.write(key, value, out),
+            Self::Retyped(mask) => return mask.text(value, out),
+            Self::Within(parts) => match document::masked(value, parts) {
+                Some(document) => out.push_str(&document),
+                None => out.push_str(HIDDEN),
+            },
+        }
+        Some(())
     }
-}
 
-/// Whether a text can only be a public host name: dotted, and the last label is letters. Anything looser would show
-/// what follows an `@` in free text.
-fn is_domain(text: &str) -> bool {
-    let label = |l: &str| {
-        (1..=63).contains(&l.len()) && l.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
-    };
-    let top = |l: &str| l.len() >= 2 && l.bytes().all(|b| b.is_ascii_alphabetic());
-    text.len() <= 253
-        && text.split('.').all(label)
-        && text.rsplit_once('.').is_some_and(|(_, last)| top(last))
+    /// The same, as a text of its own.
+    pub(crate) fn owned_text(&self, value: &str) -> Option<String> {
+        let mut out = String::new();
+        self.text(value, &mut out).map(|()| out)
+    }
 }
 
 #[cfg(test)]
@@ -73,47 +98,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn partial_keeps_a_tail_but_never_most_of_a_value() {
-        for (value, keep_last, masked) in [
-            ("123-45-6789", 4, "****6789"),
-            ("123-45-6789", 0, "****"),
-            ("6789", 4, "****89"),
-            ("7", 4, "****"),
-            ("", 4, "****"),
-            ("äöüßéè", 2, "****éè"),
-            ("123456", usize::MAX, "****456"),
+    fn each_mask_makes_its_own_of_a_text() {
+        let key = Key::new("shop", &[1; 32]).unwrap();
+        let ssn = Mask::Token(Format::Ssn, key.clone());
+        for (mask, value, expected) in [
+            (Mask::Null, "x", None),
+            (Mask::Fixed("(hidden)".into()), "x", Some("(hidden)")),
+            (Mask::Partial { keep_last: 2 }, "abcdef", Some("****ef")),
+            (Mask::KeepDomain, "a@b.cd", Some("****@b.cd")),
+            (Mask::Date(Unit::Year), "2020-02-02", Some("2020-01-01")),
+            (ssn.clone(), "no number", Some("****")),
+            (Mask::Retyped(Arc::new(Mask::KeepDomain)), "a@b.cd", Some("****@b.cd")),
+            (Mask::Retyped(Arc::new(Mask::Null)), "a@b.cd", None),
         ] {
-            let got = Mask::Partial { keep_last }.text(value);
-            assert_eq!(got.as_deref(), Some(masked), "{value:?} keep {keep_last}");
+            assert_eq!(mask.owned_text(value).as_deref(), expected, "{mask:?}");
         }
-    }
-
-    #[test]
-    fn keep_domain_shows_domains_of_addresses_and_nothing_else() {
-        for (value, masked) in [
-            ("ann@example.org", "****@example.org"),
-            ("a@b@mail.example.co.uk", "****@mail.example.co.uk"),
-            ("@example.org", "****"),
-            ("ann@localhost", "****"),
-            ("ann@123-45-6789", "****"),
-            ("ann@10.0.0.1", "****"),
-            ("call me @ 555.1234 ok", "****"),
-            ("my secret is @hunter2.", "****"),
-            ("ann@exa mple.org", "****"),
-            ("plain", "****"),
-            ("", "****"),
-        ] {
-            assert_eq!(Mask::KeepDomain.text(value).as_deref(), Some(masked), "{value:?}");
-        }
-    }
-
-    #[test]
-    fn null_is_null() {
-        assert_eq!(Mask::Null.text("x"), None);
-    }
-
-    #[test]
-    fn the_constant_for_json_columns_is_json() {
-        assert_eq!(serde_json::from_str::<String>(HIDDEN_JSON).unwrap(), HIDDEN);
+        assert!(Mask::Hash(key.clone()).owned_text("x").unwrap().starts_with("shop:"));
+        assert_eq!(Mask::Retyped(Arc::new(ssn)).keys(), [&key]);
+        assert!(Mask::KeepDomain.keys().is_empty());
     }
 }

@@ -158,7 +158,7 @@ impl Classification {
 
     /// Columns that have tags for another reason than a pattern of the file.
     pub(crate) fn tagged(&self, parts: [Option<&str>; 4], tags: BTreeSet<String>) -> TaggedPattern {
-        let mask = tags.iter().filter_map(|tag| self.masks.get(tag)).copied().reduce(stricter);
+        let mask = tags.iter().filter_map(|tag| self.masks.get(tag)).cloned().reduce(stricter);
         TaggedPattern { pattern: ColumnPattern::of(parts), tags, mask }
     }
 
@@ -305,7 +305,8 @@ mask = { keep-last = 4 }
     #[test]
     fn tags_say_how_a_column_is_masked() {
         let classification = Classification::parse("c.toml", GOOD).unwrap();
-        let masks: Vec<Option<Mask>> = classification.columns().iter().map(|tagged| tagged.mask).collect();
+        let masks: Vec<Option<Mask>> =
+            classification.columns().iter().map(|tagged| tagged.mask.clone()).collect();
         assert_eq!(
             masks,
             [Some(Mask::KeepDomain), Some(Mask::Partial { keep_last: 4 }), None, Some(Mask::Null)]

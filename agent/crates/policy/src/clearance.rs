@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use masking::MaskError;
+use masking::{Applied, MaskError};
 use model::{ColumnMeta, Mode, QueryId, ResultSet};
 
 use crate::plan::Plan;
@@ -65,20 +65,20 @@ impl Clearance {
         let names: Vec<String> = result.columns.iter().map(|column| column.name.clone()).collect();
         let plan: Vec<_> = owed
             .iter()
-            .map(|owed| owed.as_ref().filter(|_| self.mode == Mode::Enforce).map(|owed| owed.mask))
+            .map(|owed| owed.as_ref().filter(|_| self.mode == Mode::Enforce).map(|owed| owed.mask.clone()))
             .collect();
-        let (result, cells) = masking::apply(result, &plan)?;
+        let Applied { result, columns } = masking::apply(result, &plan)?;
         let rows = masking::count_rows(&result.rows)?;
         let masked = owed
             .into_iter()
             .zip(names)
-            .zip(cells)
-            .filter_map(|((owed, name), cells)| owed.map(|owed| (owed, name, cells)))
-            .map(|(owed, name, cells)| MaskedColumn {
+            .zip(columns)
+            .filter_map(|((owed, name), report)| owed.map(|owed| (owed, name, report)))
+            .map(|(owed, name, report)| MaskedColumn {
                 name,
                 tags: owed.tags.into_iter().collect(),
                 mask: owed.mask.name(),
-                cells,
+                cells: report.cells,
             })
             .collect();
         Ok(Cleared { result, masked, rows, mode: self.mode })

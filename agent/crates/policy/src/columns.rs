@@ -193,7 +193,8 @@ fn reads_more(statement: &Statement, beside: &Beside) -> bool {
 fn sight(judge: &Judge<'_>, column: &EntityUid) -> Sight {
     let words = &judge.policies().vocabulary;
     let Some(rules) = judge.permitting(&words.unmask, column) else { return Sight::Masked(None) };
-    let masks = rules.iter().map(|rule| judge.policies().rules.get(rule.as_str()).and_then(|rule| rule.mask));
+    let masks =
+        rules.iter().map(|rule| judge.policies().rules.get(rule.as_str()).and_then(|rule| rule.mask.clone()));
     // A rule without a mask lets all be seen; of several masks none may show more than another does.
     match masks.collect::<Option<Vec<Mask>>>().and_then(|masks| masks.into_iter().reduce(stricter)) {
         Some(mask) => Sight::Masked(Some(mask)),

@@ -152,7 +152,9 @@ impl Policies {
                         guard.tagged.pattern.column_part()
                     ),
                     tags: guard.tagged.tags.iter().cloned().collect(),
-                    mask: guard.masked.then(|| guard.tagged.mask.unwrap_or(masking::Mask::Null).name()),
+                    mask: guard
+                        .masked
+                        .then(|| guard.tagged.mask.as_ref().unwrap_or(&masking::Mask::Null).name()),
                 })
                 .collect();
         }

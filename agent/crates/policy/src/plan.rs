@@ -297,7 +297,7 @@ fn owed<'t>(patterns: impl Iterator<Item = &'t TaggedPattern>) -> Option<Owed> {
     patterns.peek()?;
     let (mask, tags) = patterns.fold((None, BTreeSet::new()), |(mask, mut tags), tagged| {
         tags.extend(tagged.tags.iter().cloned());
-        let mask = match (mask, tagged.mask) {
+        let mask = match (mask, tagged.mask.clone()) {
             (Some(a), Some(b)) => Some(stricter(a, b)),
             (a, b) => a.or(b),
         };
