@@ -8,6 +8,9 @@ use serde_json::value::RawValue;
 
 use crate::splice::{Splice, span};
 
+/// Snowflake's word for a column of text.
+const TEXT_TYPE: &str = "text";
+
 /// Why rows could not be put back into their reply.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EncodeError {
@@ -46,6 +49,8 @@ pub(crate) struct Column {
     pub(crate) type_name: String,
     /// Where `nullable` says `false`.
     pub(crate) not_nullable: Option<Range<usize>>,
+    /// What changes where if the column becomes one of text.
+    pub(crate) as_text: Vec<(Range<usize>, String)>,
 }
 
 /// Where the rows lie.
@@ -80,7 +85,8 @@ impl Envelope {
         matches!(&self.layout.rows, Place::Counted { at, .. } if at == place)
     }
 
-    /// Puts rows in the place of those that came with this reply. A column that became nullable is described so.
+    /// Puts rows in the place of those that came with this reply. A column that became nullable, or one of text, is described
+    /// so.
     ///
     /// # Errors
     /// When they are not the rows of this reply: others in number, format or columns.
@@ -116,8 +122,12 @@ impl Envelope {
             return Err(EncodeError::Columns);
         }
         for (before, after) in self.layout.columns.iter().zip(columns) {
-            if before.name != after.name || before.type_name != after.type_name {
+            let is_retyped = before.type_name != after.type_name;
+            if before.name != after.name || (is_retyped && after.type_name != TEXT_TYPE) {
                 return Err(EncodeError::Columns);
+            }
+            for (range, text) in before.as_text.iter().filter(|_| is_retyped) {
+                splice.replace(range.clone(), text.clone());
             }
             if let (Some(range), true) = (&before.not_nullable, after.nullable) {
                 splice.replace(range.clone(), "true".to_owned());

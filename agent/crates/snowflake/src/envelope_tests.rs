@@ -74,6 +74,33 @@ fn arrow_streams_are_replaced_whole() {
 }
 
 #[test]
+fn a_column_that_became_text_is_described_so() {
+    let body = |column: &str, cell: &str| {
+        format!(
+            r#"{{"data":{{"rowtype":[{column},{{"name":"B","type":"fixed"}}],"rowset":[[{cell},"1"]]}},"success":true}}"#
+        )
+    };
+    for (before, after) in [
+        (
+            r#"{"name":"A","length":null,"type":"fixed","scale" : 2,"precision":38,"byteLength":null,"nullable":false}"#,
+            r#"{"name":"A","length":16777216,"type":"text","scale" : null,"precision":null,"byteLength":16777216,"nullable":true}"#,
+        ),
+        (
+            r#"{"name":"A","type":"FIXED"}"#,
+            r#"{"name":"A","type":"text","length":16777216,"byteLength":16777216,"precision":null,"scale":null}"#,
+        ),
+    ] {
+        let reply = success(&body(before, "\"1.50\""));
+        let mut result = reply.result.unwrap();
+        result.columns[0].type_name = "text".to_owned();
+        result.columns[0].nullable = true;
+        json(&mut result)[0][0] = Some("k:07".to_owned());
+        let encoded = String::from_utf8(reply.envelope.encode(Some(result)).unwrap()).unwrap();
+        assert_eq!(encoded, body(after, "\"k:07\""));
+    }
+}
+
+#[test]
 fn rows_of_another_reply_are_refused() {
     assert_eq!(encode(|result| json(result).truncate(2)), Err(EncodeError::Shape));
     assert_eq!(encode(|result| json(result).push(vec![None, None])), Err(EncodeError::Shape));
@@ -82,7 +109,7 @@ fn rows_of_another_reply_are_refused() {
     assert_eq!(encode(|result| result.rows = Rows::ArrowIpc(vec![])), Err(EncodeError::Format));
     assert_eq!(encode(|result| result.columns.truncate(1)), Err(EncodeError::Columns));
     assert_eq!(encode(|result| result.columns.swap(0, 1)), Err(EncodeError::Columns));
-    assert_eq!(encode(|result| result.columns[0].type_name = "text".into()), Err(EncodeError::Columns));
+    assert_eq!(encode(|result| result.columns[0].type_name = "real".into()), Err(EncodeError::Columns));
     let select = success(SELECT);
     assert_eq!(select.envelope.encode(None), Err(EncodeError::Presence));
     let without = success(r#"{"data":{},"success":true}"#);

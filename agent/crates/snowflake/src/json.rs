@@ -112,7 +112,12 @@ impl<'a> Object<'a> {
 
     /// The value's own text; `None` when the key is not there or holds null.
     pub(crate) fn raw(&self, key: &str) -> Option<&'a str> {
-        self.0.get(key).map(|value| value.get()).filter(|text| *text != "null")
+        self.written(key).filter(|text| *text != "null")
+    }
+
+    /// The value of a key as it is written, `null` too.
+    pub(crate) fn written(&self, key: &str) -> Option<&'a str> {
+        self.0.get(key).map(|value| value.get())
     }
 
     pub(crate) fn text(&self, key: &'static str) -> Result<Option<String>, DecodeError> {

@@ -1,5 +1,7 @@
 //! The rows inside a reply, taken out.
 
+use std::ops::Range;
+
 use base64::{Engine, prelude::BASE64_STANDARD};
 use model::{ColumnMeta, ResultSet, Rows};
 use serde_json::value::RawValue;
@@ -117,6 +119,24 @@ fn is_empty(rows: &Rows) -> bool {
     }
 }
 
+/// What a description says of every text column, however long its texts are.
+const OF_TEXT: [(&str, &str); 4] =
+    [("length", "16777216"), ("byteLength", "16777216"), ("precision", "null"), ("scale", "null")];
+
+/// What changes in a description that becomes one of text.
+fn as_text(body: &str, entry: &Object<'_>) -> Vec<(Range<usize>, String)> {
+    let mut type_word = "\"text\"".to_owned();
+    let mut changes = Vec::new();
+    for (key, value) in OF_TEXT {
+        match entry.written(key).and_then(|raw| span(body, raw)) {
+            Some(range) => changes.push((range, value.to_owned())),
+            None => type_word.push_str(&format!(",\"{key}\":{value}")),
+        }
+    }
+    changes.extend(entry.raw("type").and_then(|raw| span(body, raw)).map(|range| (range, type_word)));
+    changes
+}
+
 /// One column of a row type: what it is, and where in `body` its description may change.
 pub(crate) fn column(body: &str, entry: &RawValue) -> Result<(ColumnMeta, Column), DecodeError> {
     let entry = Object::parse(entry.get())?;
@@ -140,5 +160,6 @@ pub(crate) fn column(body: &str, entry: &RawValue) -> Result<(ColumnMeta, Column
         type_name: type_name.clone(),
         nullable,
     };
-    Ok((meta, Column { name, type_name, not_nullable }))
+    let as_text = as_text(body, &entry);
+    Ok((meta, Column { name, type_name, not_nullable, as_text }))
 }

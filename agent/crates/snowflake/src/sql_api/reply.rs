@@ -212,6 +212,7 @@ fn columns(
             name: meta.name.clone(),
             type_name: meta.type_name.clone(),
             not_nullable: None,
+            as_text: Vec::new(),
         };
         return Ok((known.to_vec(), known.iter().map(column).collect()));
     };
