@@ -340,7 +340,7 @@ impl Corridor {
             Asked::Login { .. } => login::login(self, peer, &inbound, id).await,
             Asked::Query { request_id } => query::query(self, peer, &inbound, request_id, id, outbox).await,
             Asked::Telemetry => housekeeping::telemetry(&inbound),
-            Asked::OcspCache => Ok(Answer::not_found()),
+            Asked::OcspCache | Asked::Chunk(_) => Ok(Answer::not_found()),
             Asked::Heartbeat => housekeeping::forward(self, peer, &inbound, id).await,
             Asked::Abort { .. } => housekeeping::abort(self, peer, &inbound, id).await,
             Asked::Renew => housekeeping::renew(self, peer, &inbound, id).await,

@@ -203,7 +203,7 @@ fn account(
     };
     let Some(result) = success.result.take() else { return Ok((None, answered)) };
     answered.columns = result.columns.iter().map(|column| column.name.clone()).collect();
-    let (is_whole, is_plain) = (!success.has_chunks, !success.has_children && !success.is_file_transfer);
+    let (is_whole, is_plain) = (success.chunks.is_none(), !success.has_children && !success.is_file_transfer);
     let cleared = clearance.once().clear(result)?;
     let owes_masks = !cleared.masked().is_empty();
     let withheld = if owes_masks && !is_whole {

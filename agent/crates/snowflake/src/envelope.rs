@@ -4,9 +4,12 @@ use std::{fmt, ops::Range};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use model::{ColumnMeta, ResultSet, Rows};
-use serde_json::value::RawValue;
+use serde_json::{Value, value::RawValue};
 
-use crate::splice::{Splice, span};
+use crate::{
+    chunks::Links,
+    splice::{Splice, span},
+};
 
 /// Snowflake's word for a column of text.
 const TEXT_TYPE: &str = "text";
@@ -26,6 +29,9 @@ pub enum EncodeError {
     /// Other columns.
     #[error("the rows are not those of this reply: their columns differ")]
     Columns,
+    /// Another number of chunks, or chunks for a reply that has none.
+    #[error("the chunks are not those of this reply: some were added or lost")]
+    Chunks,
 }
 
 /// A reply around its rows. It gives back every byte of the reply as it came, except where rows differ.
@@ -33,6 +39,9 @@ pub enum EncodeError {
 pub struct Envelope {
     body: String,
     layout: Layout,
+    links: Option<Links>,
+    /// What stands in the place of what leads to chunks.
+    led: Vec<(Range<usize>, String)>,
 }
 
 /// Where in a body the things lie that may change.
@@ -77,7 +86,41 @@ pub(crate) enum Format {
 
 impl Envelope {
     pub(crate) fn new(body: String, layout: Layout) -> Self {
-        Self { body, layout }
+        Self { body, layout, links: None, led: Vec::new() }
+    }
+
+    /// The same, of a reply that leads to chunks.
+    pub(crate) fn leading_on(self, links: Option<Links>) -> Self {
+        Self { links, ..self }
+    }
+
+    /// Puts other addresses into the place of those of its chunks, and takes out what a store wants to be sent.
+    ///
+    /// # Errors
+    /// When they are not as many as the reply has chunks.
+    pub fn lead_to(&mut self, urls: &[String]) -> Result<(), EncodeError> {
+        let links = self.links.take().filter(|links| links.urls.len() == urls.len());
+        let Links { urls: at, keys } = links.ok_or(EncodeError::Chunks)?;
+        let urls = at.into_iter().zip(urls.iter().map(|url| Value::from(url.as_str()).to_string()));
+        let keys = keys.into_iter().map(|(at, nothing)| (at, nothing.to_owned()));
+        self.led = urls.chain(keys).collect();
+        Ok(())
+    }
+
+    /// What the client must get of a reply when it has all of it up to the end of its rows, which were counted and passed
+    /// as they came.
+    ///
+    /// # Errors
+    /// When something that stands before that has other addresses.
+    pub fn encode_behind_rows(self) -> Result<Vec<u8>, EncodeError> {
+        let Place::Counted { at, .. } = &self.layout.rows else { return Err(EncodeError::Format) };
+        let rest = self.body.get(at.end..).ok_or(EncodeError::Shape)?;
+        let mut splice = Splice::default();
+        for (range, text) in self.led {
+            let start = range.start.checked_sub(at.end).ok_or(EncodeError::Shape)?;
+            splice.replace(start..range.end - at.end, text);
+        }
+        splice.apply(rest).ok_or(EncodeError::Shape)
     }
 
     /// Whether rows that were counted lie at this place.
@@ -92,6 +135,9 @@ impl Envelope {
     /// When they are not the rows of this reply: others in number, format or columns.
     pub fn encode(self, result: Option<ResultSet>) -> Result<Vec<u8>, EncodeError> {
         let mut splice = Splice::default();
+        for (range, text) in &self.led {
+            splice.replace(range.clone(), text.clone());
+        }
         match (&self.layout.rows, result) {
             (Place::Nowhere, None) => {}
             (Place::Nowhere, Some(_)) | (_, None) => return Err(EncodeError::Presence),

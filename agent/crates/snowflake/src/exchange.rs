@@ -4,7 +4,7 @@ use http::{Method, Uri};
 use model::RequestId;
 use uuid::Uuid;
 
-use crate::{error::shown, query_string::QueryString, sql_api};
+use crate::{chunks::ChunkId, error::shown, query_string::QueryString, sql_api};
 
 /// The exchanges this agent knows, by method and path.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +44,8 @@ pub enum Exchange {
     Telemetry,
     /// `GET /ocsp_response_cache.json`, without TLS on port 80
     OcspCache,
+    /// `GET /snowfence/chunks/<key>/<n>`: rows that the reply to a statement led to. The path is the agent's own.
+    Chunk(ChunkId),
     /// A request of the SQL API.
     SqlApi(sql_api::Call),
     /// Anything else.
@@ -75,6 +77,7 @@ impl Exchange {
             Self::Telemetry => "telemetry",
             Self::OcspCache => "ocsp-cache",
             Self::SqlApi(call) => call.name(),
+            Self::Chunk(_) => "chunk",
             Self::Unknown(_) => "unknown",
         }
     }
@@ -109,6 +112,9 @@ fn known(method: &Method, uri: &Uri) -> Option<Exchange> {
         (&Method::POST, "/telemetry/send" | "/telemetry/send/sessionless") => Some(Exchange::Telemetry),
         (&Method::GET, "/ocsp_response_cache.json") => Some(Exchange::OcspCache),
         (&Method::GET, path) if path.starts_with(MONITORING) => monitoring(path),
+        (&Method::GET, path) if path.starts_with("/snowfence/") => {
+            ChunkId::of_path(path).map(Exchange::Chunk)
+        }
         (method, path) if path.starts_with("/api/") => sql_api::Call::of(method, path).map(Exchange::SqlApi),
         (method, path) => of_statement(method, path),
     }
@@ -196,6 +202,11 @@ mod tests {
             ("POST", "/telemetry/send".into(), Exchange::Telemetry),
             ("POST", "/telemetry/send/sessionless".into(), Exchange::Telemetry),
             ("GET", "/ocsp_response_cache.json".into(), Exchange::OcspCache),
+            (
+                "GET",
+                format!("/snowfence/chunks/{ID}/12"),
+                Exchange::Chunk(ChunkId { result: query_id, index: 12 }),
+            ),
             ("POST", "/api/v2/statements?async=true".into(), Exchange::SqlApi(sql_api::Call::Submit)),
         ] {
             assert_eq!(classified(method, &target), exchange, "{method} {target}");
@@ -229,6 +240,10 @@ mod tests {
             ("GET", format!("/monitoring/queries///{ID}")),
             ("GET", format!("/monitoring/queries/{ID}/")),
             ("GET", format!("//monitoring/queries/{ID}")),
+            ("POST", format!("/snowfence/chunks/{ID}/1")),
+            ("HEAD", format!("/snowfence/chunks/{ID}/1")),
+            ("GET", format!("/snowfence/chunks/{ID}")),
+            ("GET", "/snowfence/chunks/1/1".to_owned()),
             ("POST", "/session/authenticator-request".to_owned()),
             ("POST", "/oauth/token-request".to_owned()),
             ("GET", "/".to_owned()),

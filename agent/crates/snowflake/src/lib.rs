@@ -11,6 +11,7 @@
 mod abort;
 mod account;
 mod authorization;
+mod chunks;
 pub mod codec;
 mod credential;
 mod envelope;
@@ -40,6 +41,10 @@ pub mod telemetry;
 pub use abort::AbortRequest;
 pub use account::{account_of, is_account};
 pub use authorization::{AuthorizationError, session_token};
+pub use chunks::{
+    ArrowError, ArrowParts, ArrowRows, Chunk, ChunkFormat, ChunkId, ChunkUrl, Chunks, JsonBatch, JsonPlace,
+    JsonRows, link,
+};
 pub use credential::CredentialKind;
 pub use envelope::{EncodeError, Envelope};
 pub use error::{DecodeError, RequestError, UnknownKeys};

@@ -7,6 +7,7 @@
 use model::ColumnMeta;
 
 use crate::{
+    chunks,
     error::DecodeError,
     json::{Object, utf8},
     query_reply::{QueryReply, QuerySuccess},
@@ -56,11 +57,12 @@ impl Passing {
         &self.columns
     }
 
-    /// Goes through the next bytes.
+    /// Goes through the next bytes, and says how many of them belong to the rows and may be passed on as they are. What
+    /// stands behind the rows may lead on to others, and is told in the end.
     ///
     /// # Errors
     /// When there is something else among the rows. What is wrong around them is told in the end.
-    pub fn take(&mut self, bytes: &[u8]) -> Result<(), DecodeError> {
+    pub fn take(&mut self, bytes: &[u8]) -> Result<usize, DecodeError> {
         self.frame.take(bytes)
     }
 
@@ -94,17 +96,17 @@ impl Frame {
         Self { text: before.to_vec(), rows_at: before.len() - 1, scan: RowScan::new() }
     }
 
-    fn take(&mut self, bytes: &[u8]) -> Result<(), DecodeError> {
+    fn take(&mut self, bytes: &[u8]) -> Result<usize, DecodeError> {
         if self.scan.is_done() {
             self.text.extend_from_slice(bytes);
-            return Ok(());
+            return Ok(0);
         }
         let of_rows = self.scan.take(bytes)?;
         if self.scan.is_done() {
             self.text.push(b']');
             self.text.extend_from_slice(bytes.get(of_rows..).unwrap_or_default());
         }
-        Ok(())
+        Ok(of_rows)
     }
 
     fn end(self) -> Result<QuerySuccess, DecodeError> {
@@ -125,6 +127,10 @@ fn columns_in(before: &str) -> Option<Vec<ColumnMeta>> {
     let closed = format!("{before}{CLOSING}");
     let (_, data) = Object::parse_with(&closed, "data").ok()?;
     let data = data?;
+    // Before the rows the client has them before they could be replaced.
+    if chunks::are_told_of(&data) {
+        return None;
+    }
     // Strict JSON has one way to go on, so where the rows are here, they are in the end.
     if span(&closed, data.raw("rowset")?)? != (before.len() - 1..before.len() + 1) {
         return None;
@@ -169,8 +175,8 @@ mod tests {
         assert_eq!(whole.result.as_ref().unwrap().rows, Rows::Counted(2));
         assert_eq!(whole.names.schema, Some(Ident::exact("S")));
         let about = |success: &QuerySuccess| {
-            let QuerySuccess { query_id, result, names, total, has_chunks, .. } = success;
-            format!("{query_id:?} {result:?} {names:?} {total:?} {has_chunks}")
+            let QuerySuccess { query_id, result, names, total, chunks, .. } = success;
+            format!("{query_id:?} {result:?} {names:?} {total:?} {chunks:?}")
         };
         assert_eq!(about(&whole), about(&read));
         for at in BEFORE.len() + 1..reply.len() {

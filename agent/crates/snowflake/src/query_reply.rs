@@ -7,6 +7,7 @@ use model::{ColumnMeta, ResultSet, Rows};
 use uuid::Uuid;
 
 use crate::{
+    chunks::{self, Chunks},
     envelope::Envelope,
     error::DecodeError,
     exchange::{Exchange, classify},
@@ -39,8 +40,8 @@ pub struct QuerySuccess {
     pub query_id: Option<String>,
     /// The columns and the rows that are in the reply itself; `None` for a reply that has neither.
     pub result: Option<ResultSet>,
-    /// Whether more rows are in chunks on another host.
-    pub has_chunks: bool,
+    /// Where more rows are, if there are any.
+    pub chunks: Option<Chunks>,
     /// Whether there were several statements, whose results are asked for one by one, by their own ids.
     pub has_children: bool,
     /// Whether the reply hands the client keys to a stage, to move files by itself (`PUT`, `GET`).
@@ -195,7 +196,14 @@ fn success(
     let is_filled = |key| Ok::<_, DecodeError>(data.text(key)?.is_some_and(|text| !text.is_empty()));
     let (result, layout) = rows::take(body, data, are_kept)?;
     let query_id = data.text("queryId")?;
-    let has_chunks = rows::has_chunks(data);
+    let (chunks, links) = chunks::read(body, data)?.unzip();
+    if let Some(chunks) = &chunks {
+        let result = result.as_ref().ok_or(DecodeError::Missing { key: "rowtype" })?;
+        // The first rows are read in one form and the others in another: which, is up to the client.
+        if chunks.format != rows::format(&result.rows) && !rows::is_empty(&result.rows) {
+            return Err(DecodeError::UnexpectedRows);
+        }
+    }
     let has_children = is_filled("resultIds")?;
     let is_file_transfer = is_filled("command")? || data.raw("stageInfo").is_some();
     let names = SessionNames::of_query(data)?;
@@ -206,14 +214,14 @@ fn success(
         QueryReply::Success(Box::new(QuerySuccess {
             query_id,
             result,
-            has_chunks,
+            chunks,
             has_children,
             is_file_transfer,
             names,
             statement_type_id,
             total,
             affected,
-            envelope: Envelope::new(body, layout),
+            envelope: Envelope::new(body, layout).leading_on(links),
         }))
     }))
 }
@@ -233,7 +241,7 @@ impl fmt::Debug for QuerySuccess {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("QuerySuccess")
             .field("query_id", &self.query_id)
-            .field("has_chunks", &self.has_chunks)
+            .field("chunks", &self.chunks)
             .field("has_children", &self.has_children)
             .field("is_file_transfer", &self.is_file_transfer)
             .field("names", &self.names)

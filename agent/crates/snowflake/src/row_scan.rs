@@ -9,6 +9,8 @@ use crate::error::DecodeError;
 
 /// Bytes looked at together in a text.
 const WORD_BYTES: usize = size_of::<u64>();
+/// What stands between the bracket behind a row and the first text of the next, if nothing else does.
+const BETWEEN_ROWS_BYTES: usize = br#",[""#.len();
 const ONES: u64 = u64::from_ne_bytes([0x01; WORD_BYTES]);
 const HIGHS: u64 = u64::from_ne_bytes([0x80; WORD_BYTES]);
 
@@ -17,6 +19,10 @@ const HIGHS: u64 = u64::from_ne_bytes([0x80; WORD_BYTES]);
 pub(crate) struct RowScan {
     state: State,
     rows: u64,
+    /// What came behind the last row that ended in the last bytes, if one did.
+    behind_row: Option<usize>,
+    /// How many the last bytes were.
+    last: usize,
     text: Utf8,
 }
 
@@ -58,7 +64,13 @@ enum State {
 
 impl RowScan {
     pub(crate) fn new() -> Self {
-        Self { state: State::Row { is_first: true }, rows: 0, text: Utf8::default() }
+        Self {
+            state: State::Row { is_first: true },
+            rows: 0,
+            behind_row: None,
+            last: 0,
+            text: Utf8::default(),
+        }
     }
 
     /// How many rows there were so far.
@@ -71,16 +83,26 @@ impl RowScan {
         self.state == State::Done
     }
 
+    /// Where in the last bytes a row ended last, if one did.
+    pub(crate) fn last_row_end(&self) -> Option<usize> {
+        self.last.checked_sub(self.behind_row?)
+    }
+
     /// Reads the next bytes, and says how many of them belong to the list: all, unless it is over.
     pub(crate) fn take(&mut self, bytes: &[u8]) -> Result<usize, DecodeError> {
         let mut rest = bytes;
+        (self.behind_row, self.last) = (None, bytes.len());
         while self.state != State::Done {
             if self.state == State::Text {
                 rest = self.behind_texts(rest);
             }
             let Some((byte, more)) = rest.split_first() else { break };
+            let rows = self.rows;
             self.state = self.after(*byte).ok_or_else(not_rows)?;
             rest = more;
+            if self.rows > rows {
+                self.behind_row = Some(rest.len());
+            }
         }
         let taken = bytes.len() - rest.len();
         self.text.take(bytes.get(..taken).unwrap_or_default()).map_err(|()| not_rows())?;
@@ -96,6 +118,7 @@ impl RowScan {
                 [b'"', b',', b'"', more @ ..] => more,
                 [b'"', b']', b',', b'[', b'"', more @ ..] => {
                     self.rows += 1;
+                    self.behind_row = Some(more.len() + BETWEEN_ROWS_BYTES);
                     more
                 }
                 _ => return rest,

@@ -7,6 +7,7 @@ use model::{ColumnMeta, ResultSet, Rows};
 use serde_json::value::RawValue;
 
 use crate::{
+    chunks::ChunkFormat,
     envelope::{Column, Format, Layout, Place},
     error::DecodeError,
     json::Object,
@@ -58,11 +59,6 @@ pub(crate) fn has_any(data: &Object<'_>) -> bool {
     ["rowset", "rowsetBase64", "chunks"].into_iter().any(|key| is_filled(data, key))
 }
 
-/// Whether `data` names chunks, which hold the rows that are not in the reply itself.
-pub(crate) fn has_chunks(data: &Object<'_>) -> bool {
-    is_filled(data, "chunks")
-}
-
 /// Whether a key holds anything but null, an empty text or an empty list.
 fn is_filled(data: &Object<'_>, key: &str) -> bool {
     let inner = |raw: &'_ str| raw.strip_prefix('[')?.strip_suffix(']').map(|inner| inner.trim().is_empty());
@@ -111,7 +107,7 @@ pub(crate) fn cells(row: &RawValue) -> Result<Vec<Option<String>>, DecodeError> 
     serde_json::from_str(row.get()).map_err(|_| not_rows())
 }
 
-fn is_empty(rows: &Rows) -> bool {
+pub(crate) fn is_empty(rows: &Rows) -> bool {
     match rows {
         Rows::Json(rows) => rows.is_empty(),
         Rows::Counted(rows) => *rows == 0,
@@ -135,6 +131,14 @@ fn as_text(body: &str, entry: &Object<'_>) -> Vec<(Range<usize>, String)> {
     }
     changes.extend(entry.raw("type").and_then(|raw| span(body, raw)).map(|range| (range, type_word)));
     changes
+}
+
+/// How rows are written.
+pub(crate) fn format(rows: &Rows) -> ChunkFormat {
+    match rows {
+        Rows::Json(_) | Rows::Counted(_) => ChunkFormat::Json,
+        Rows::ArrowIpc(_) => ChunkFormat::Arrow,
+    }
 }
 
 /// One column of a row type: what it is, and where in `body` its description may change.

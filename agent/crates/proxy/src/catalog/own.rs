@@ -295,7 +295,7 @@ async fn once(state: &mut State, errand: Errand<'_>, text: &str) -> Result<Optio
     let reply = errand.corridor.upstream.keep(&lease, errand.peer, &inbound).await;
     let body = reply.map_err(|_| Unanswered)?.plain().map_err(|_| Unanswered)?;
     match QueryReply::decode(body) {
-        Ok(QueryReply::Success(success)) if !success.has_chunks => Ok(Some(Said::Rows(success.result))),
+        Ok(QueryReply::Success(success)) if success.chunks.is_none() => Ok(Some(Said::Rows(success.result))),
         Ok(QueryReply::Failure(failure)) if failure.is_about_session() => Ok(None),
         Ok(QueryReply::Failure(failure)) => Ok(Some(Said::Failed { code: failure.code })),
         Ok(QueryReply::Success(_) | QueryReply::Running(_)) | Err(_) => Err(Unanswered),
