@@ -18,6 +18,10 @@ use crate::{
     survey::{self, Place},
 };
 
+/// The parser goes on with another stack when less than this is left of its own. It looks now and then, and between two
+/// looks it takes more than it would leave by itself where nothing is optimized.
+const STACK_LEFT_MIN: usize = 384 << 10;
+
 /// How far the parser may recurse: a few of its functions for each level of nesting that the depth check lets through.
 const PARSER_RECURSION_MAX: usize = 4 * depth::NESTING_MAX;
 
@@ -163,6 +167,7 @@ fn parse(
     if holds_statements(&tokens) {
         return Err(Opaque::Form("statement".to_owned()));
     }
+    recursive::set_minimum_stack_size(STACK_LEFT_MIN);
     let mut parser = Parser::new(&SnowflakeDialect)
         .with_recursion_limit(PARSER_RECURSION_MAX)
         .with_tokens_with_locations(tokens);
