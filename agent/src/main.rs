@@ -6,6 +6,7 @@ mod control;
 mod copies;
 mod guarded;
 mod learn;
+mod mask_keys;
 mod ocsp;
 mod output;
 mod probe;

@@ -22,7 +22,7 @@ use tokio::{
 };
 use tracing::{error, info, warn};
 
-use crate::config::Config;
+use crate::{config::Config, mask_keys};
 
 /// How often the folder is looked at. A change counts when the next look finds nothing further changed, so that files
 /// which are being written one after the other are not taken half.
@@ -236,7 +236,8 @@ struct Looks {
 
 fn load(folder: &Path, classification: &Path) -> Result<Loaded> {
     let files = Files::read(folder, classification)?;
-    let policies = files.load()?;
+    let keys = mask_keys::read(&files.classification)?;
+    let policies = Policies::load_with(&files.policies, &files.classification, &keys)?;
     let known = Known { rules: policies.rule_ids().count(), digest: files.digest(), fault: None };
     Ok(Loaded { policies, known })
 }

@@ -6,12 +6,16 @@ use std::{
     sync::Arc,
 };
 
-use masking::Mask;
+use masking::{Key, Mask};
 use model::{Ident, TableName};
 use serde::Deserialize;
 use sql::{Container, Level, ObjectKind, ObjectPath, ObjectUse};
 use toml::Spanned;
 
+mod masks;
+
+use self::masks::{Masks, NamedMask, WrittenKey, WrittenMask};
+pub(crate) use self::masks::{mask, stricter};
 use crate::{
     Place, PolicyError, Problem, near,
     pattern::{ColumnPattern, NamePattern},
@@ -21,7 +25,10 @@ use crate::{
 #[derive(Debug, Clone, Default)]
 pub struct Classification {
     columns: Vec<Arc<TaggedPattern>>,
+    /// The masks of tags.
     masks: BTreeMap<String, Mask>,
+    /// Where each key is that a mask may need.
+    key_files: BTreeMap<String, String>,
     objects: Vec<TaggedObject>,
 }
 
@@ -42,6 +49,18 @@ pub(crate) struct TaggedPattern {
     pub(crate) mask: Option<Mask>,
 }
 
+impl TaggedPattern {
+    /// The same columns under another mask. A path has it inside their documents; where none is said, what it leads to is
+    /// NULL.
+    pub(crate) fn under(mut self, mask: Option<Mask>) -> Self {
+        self.mask = match self.pattern.path() {
+            None => mask,
+            Some(path) => Some(Mask::Within([(path.clone(), mask.unwrap_or(Mask::Null))].into())),
+        };
+        self
+    }
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Written {
@@ -51,6 +70,10 @@ struct Written {
     object: Vec<WrittenObject>,
     #[serde(default)]
     tags: BTreeMap<String, WrittenTag>,
+    #[serde(default)]
+    keys: BTreeMap<Spanned<String>, WrittenKey>,
+    #[serde(default)]
+    masks: BTreeMap<Spanned<String>, WrittenMask>,
 }
 
 #[derive(Deserialize)]
@@ -71,94 +94,104 @@ struct WrittenColumn {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct WrittenTag {
-    mask: WrittenMask,
+    mask: Spanned<NamedMask>,
 }
 
-#[derive(Deserialize)]
-#[serde(untagged, expecting = "a mask is \"null\", \"partial\", \"keep-domain\" or { keep-last = N }")]
-enum WrittenMask {
-    Named(NamedMask),
-    Partial(PartialMask),
-}
-
-#[derive(Deserialize, Clone, Copy)]
-#[serde(rename_all = "kebab-case")]
-enum NamedMask {
-    Null,
-    KeepDomain,
-    /// The same as `{ keep-last = 4 }`.
-    Partial,
-}
-
-/// How many characters of a text `"partial"` shows, as on the receipt of a card payment.
-const PARTIAL_KEEP_LAST: usize = 4;
-
-#[derive(Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-struct PartialMask {
-    keep_last: usize,
-}
+/// What is wrong, and where in the text.
+type Wrong = (Range<usize>, String);
 
 impl Classification {
-    /// Parses a classification file. `name` is what errors call it.
+    /// Parses a classification file. `name` is what errors call it. Of keys nothing but the names is known then: it can be
+    /// looked at, and rows cannot be masked with a key.
     ///
     /// # Errors
     /// Everything that is wrong with it, by line and column.
     pub fn parse(name: &str, text: &str) -> Result<Self, PolicyError> {
+        Self::parse_with(name, text, &BTreeMap::new())
+    }
+
+    /// The same, with keys by their names.
+    ///
+    /// # Errors
+    /// As [`Self::parse`].
+    pub fn parse_with(name: &str, text: &str, keys: &BTreeMap<String, Key>) -> Result<Self, PolicyError> {
         let problem = |span: Option<Range<usize>>, message: String| Problem::Classification {
             place: Place::at(name, text, span.map_or(0, |span| span.start)),
             message,
         };
         let written: Written = toml::from_str(text)
             .map_err(|error| PolicyError::new(vec![problem(error.span(), error.message().to_owned())]))?;
-        let mut problems = Vec::new();
-        let mut columns = Vec::new();
+        let mut wrong = Vec::new();
+        let classification = Self::read(&written, keys, &mut wrong);
+        wrong.extend(classification.uncarried(&written, text));
+        if wrong.is_empty() {
+            return Ok(classification);
+        }
+        let problems = wrong.into_iter().map(|(span, message)| problem(Some(span), message));
+        Err(PolicyError::new(problems.collect()))
+    }
+
+    fn read(written: &Written, keys: &BTreeMap<String, Key>, wrong: &mut Vec<Wrong>) -> Self {
+        let named = Masks::read(&written.masks, &written.keys, keys, wrong);
+        let mut masks = BTreeMap::new();
+        for (tag, written) in &written.tags {
+            match named.named(written.mask.get_ref()) {
+                Ok(mask) => drop(masks.insert(tag.clone(), mask)),
+                Err(message) => wrong.push((written.mask.span(), message)),
+            }
+        }
+        let mut classification = Self { masks, key_files: named.key_files, ..Self::default() };
         for column in &written.column {
             if column.tags.get_ref().is_empty() {
-                problems
-                    .push(problem(Some(column.tags.span()), "a column needs at least one tag".to_owned()));
+                wrong.push((column.tags.span(), "a column needs at least one tag".to_owned()));
             }
             match ColumnPattern::parse(column.pattern.get_ref()) {
                 Ok(pattern) => {
                     let tags: BTreeSet<String> = column.tags.get_ref().iter().cloned().collect();
-                    let mask = mask_of(&tags, &written.tags);
-                    columns.push(Arc::new(TaggedPattern { pattern, tags, mask }));
+                    let mask = classification.mask_of(&tags);
+                    let tagged = TaggedPattern { pattern, tags, mask: None };
+                    classification.columns.push(Arc::new(tagged.under(mask)));
                 }
-                Err(message) => problems.push(problem(Some(column.pattern.span()), message.to_owned())),
+                Err(message) => wrong.push((column.pattern.span(), message)),
             }
         }
-        let masks = written.tags.iter().map(|(tag, written)| (tag.clone(), mask_in(&written.mask))).collect();
-        let mut objects = Vec::new();
         for object in &written.object {
             if object.tags.get_ref().is_empty() {
-                problems
-                    .push(problem(Some(object.tags.span()), "an object needs at least one tag".to_owned()));
+                wrong.push((object.tags.span(), "an object needs at least one tag".to_owned()));
             }
             match tagged_object(object) {
-                Ok(object) => objects.push(object),
-                Err((span, message)) => problems.push(problem(Some(span), message)),
+                Ok(object) => classification.objects.push(object),
+                Err(found) => wrong.push(found),
             }
         }
-        let carried =
-            columns.iter().map(|column| &column.tags).chain(objects.iter().map(|object| &object.tags));
-        let carried: BTreeSet<&str> = carried.flatten().map(String::as_str).collect();
-        for tag in written.tags.keys().filter(|tag| !carried.contains(tag.as_str())) {
-            if let Some(meant) = near::meant(tag, carried.iter().copied()) {
-                let at = text.find(&format!("[tags.{tag}")).unwrap_or_default();
-                let message = format!("nothing carries the tag {tag:?}; did you mean {meant:?}?");
-                problems.push(problem(Some(at..at), message));
-            }
-        }
-        if problems.is_empty() {
-            Ok(Self { columns, objects, masks })
-        } else {
-            Err(PolicyError::new(problems))
-        }
+        classification
+    }
+
+    /// Tags that have a mask, are on nothing, and look like one that is.
+    fn uncarried(&self, written: &Written, text: &str) -> Vec<Wrong> {
+        let carried: BTreeSet<&str> = self.tags().collect();
+        let lost = written.tags.keys().filter(|tag| !carried.contains(tag.as_str()));
+        let wrong = lost.filter_map(|tag| {
+            let meant = near::meant(tag, carried.iter().copied())?;
+            let at = text.find(&format!("[tags.{tag}")).unwrap_or_default();
+            Some((at..at, format!("nothing carries the tag {tag:?}; did you mean {meant:?}?")))
+        });
+        wrong.collect()
+    }
+
+    /// The keys that it names, each with the file that it is in.
+    pub fn key_files(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.key_files.iter().map(|(name, file)| (name.as_str(), file.as_str()))
+    }
+
+    /// The mask of a set of tags. Those without one of their own leave it to the others.
+    fn mask_of(&self, tags: &BTreeSet<String>) -> Option<Mask> {
+        tags.iter().filter_map(|tag| self.masks.get(tag)).cloned().reduce(stricter)
     }
 
     /// Columns that have tags for another reason than a pattern of the file.
     pub(crate) fn tagged(&self, parts: [Option<&str>; 4], tags: BTreeSet<String>) -> TaggedPattern {
-        let mask = tags.iter().filter_map(|tag| self.masks.get(tag)).cloned().reduce(stricter);
+        let mask = self.mask_of(&tags);
         TaggedPattern { pattern: ColumnPattern::of(parts), tags, mask }
     }
 
@@ -215,7 +248,7 @@ impl Classification {
     }
 }
 
-fn tagged_object(written: &WrittenObject) -> Result<TaggedObject, (Range<usize>, String)> {
+fn tagged_object(written: &WrittenObject) -> Result<TaggedObject, Wrong> {
     let kind = written.kind.get_ref();
     let parts = match kind.as_str() {
         "database" => 1,
@@ -239,43 +272,10 @@ fn tagged_object(written: &WrittenObject) -> Result<TaggedObject, (Range<usize>,
     Ok(TaggedObject { kind: kind.clone(), name, tags: written.tags.get_ref().iter().cloned().collect() })
 }
 
-/// A mask by its word, as annotations have it: `null`, `partial`, `keep-domain`, `keep-last:4`.
-pub(crate) fn mask(word: &str) -> Option<Mask> {
-    match word {
-        "null" => Some(Mask::Null),
-        "partial" => Some(Mask::Partial { keep_last: PARTIAL_KEEP_LAST }),
-        "keep-domain" => Some(Mask::KeepDomain),
-        _ => Some(Mask::Partial { keep_last: word.strip_prefix("keep-last:")?.parse().ok()? }),
-    }
-}
-
-/// Tags without a mask of their own leave the mask to the others.
-fn mask_of(tags: &BTreeSet<String>, masks: &BTreeMap<String, WrittenTag>) -> Option<Mask> {
-    tags.iter().filter_map(|tag| masks.get(tag)).map(|tag| mask_in(&tag.mask)).reduce(stricter)
-}
-
-fn mask_in(written: &WrittenMask) -> Mask {
-    match written {
-        WrittenMask::Named(NamedMask::Null) => Mask::Null,
-        WrittenMask::Named(NamedMask::KeepDomain) => Mask::KeepDomain,
-        WrittenMask::Named(NamedMask::Partial) => Mask::Partial { keep_last: PARTIAL_KEEP_LAST },
-        WrittenMask::Partial(PartialMask { keep_last }) => Mask::Partial { keep_last: *keep_last },
-    }
-}
-
-/// The mask that shows no more than either.
-pub(crate) fn stricter(a: Mask, b: Mask) -> Mask {
-    match (a, b) {
-        (Mask::Partial { keep_last: x }, Mask::Partial { keep_last: y }) => {
-            Mask::Partial { keep_last: x.min(y) }
-        }
-        (a, b) if a == b => a,
-        _ => Mask::Null,
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use masking::{Format, Unit};
+
     use super::*;
 
     const GOOD: &str = r#"
@@ -324,12 +324,68 @@ mask = { keep-last = 4 }
             ("[[column]]\npattern = \"A.B.C.D\"\ntags = []\n", "c.toml:3:8: a column needs at least one tag"),
             (
                 "[[columns]]\n",
-                "c.toml:1:3: unknown field `columns`, expected one of `column`, `object`, `tags`",
+                "c.toml:1:3: unknown field `columns`, expected one of `column`, `object`, `tags`, `keys`, `masks`",
+            ),
+            ("[tags.x]\nmask = \"nul\"\n", "c.toml:2:8: \"nul\" is no mask; did you mean \"null\"?"),
+            ("[tags.x]\nmask = 4\n", "c.toml:2:8: a mask is the name of one, or { keep-last = N }"),
+            (
+                "[tags.x]\nmask = \"hash\"\n",
+                "c.toml:2:8: \"hash\" needs a description: put kind = \"hash\" under [masks.NAME]",
             ),
             (
-                "[tags.x]\nmask = \"nul\"\n",
-                "c.toml:2:8: a mask is \"null\", \"partial\", \"keep-domain\" or { keep-last = N }",
+                "[tags.x]\nmask = \"anything\"\n",
+                "c.toml:2:8: \"anything\" is no mask: it is \"null\", \"partial\", \"keep-domain\", { keep-last = N } or the",
             ),
+            (
+                "[masks.null]\nkind = \"null\"\n",
+                "c.toml:1:8: \"null\" is a mask that every classification has",
+            ),
+            (
+                "[masks.m]\nkind = \"hush\"\n",
+                "c.toml:2:8: \"hush\" is no kind of a mask; did you mean \"hash\"?",
+            ),
+            (
+                "[masks.m]\nkind = \"hash\"\n",
+                "c.toml:2:8: a mask of kind \"hash\" needs a key: key = \"NAME\", and [keys.NAME] with its file",
+            ),
+            (
+                "[keys.shop]\nfile = \"/k\"\n[masks.m]\nkind = \"hash\"\nkey = \"shob\"\n",
+                "c.toml:5:7: there is no key \"shob\"; did you mean \"shop\"?",
+            ),
+            (
+                "[masks.m]\nkind = \"hash\"\nkey = \"k\"\n",
+                "c.toml:3:7: there is no key \"k\"; say under [keys.k] where its file is",
+            ),
+            ("[keys.k]\nfile = \"k\"\n", "c.toml:2:8: \"k\" must be an absolute path"),
+            (
+                "[keys.\"a b\"]\nfile = \"/k\"\n",
+                "c.toml:1:7: the name of a key is up to 32 letters, digits, '-' and '_'",
+            ),
+            (
+                "[masks.m]\nkind = \"null\"\nkeep-last = 4\n",
+                "c.toml:3:13: a mask of kind \"null\" has no \"keep-last\"",
+            ),
+            (
+                "[masks.m]\nkind = \"token\"\nformat = \"phone\"\nkeep-issuer = true\n",
+                "c.toml:4:15: a mask of kind \"phone\" has no \"keep-issuer\"",
+            ),
+            (
+                "[masks.m]\nkind = \"token\"\nformat = \"phon\"\n",
+                "c.toml:3:10: \"phon\" is no format of a mask; did you mean \"phone\"?",
+            ),
+            (
+                "[masks.m]\nkind = \"date\"\n",
+                "c.toml:2:8: a mask of kind \"date\" needs unit = \"year\" or \"month\"",
+            ),
+            (
+                "[masks.m]\nkind = \"date\"\nunit = \"week\"\n",
+                "c.toml:3:8: \"week\" is no unit of a mask; it is one of year, month",
+            ),
+            (
+                "[masks.m]\nkind = \"fixed\"\n",
+                "c.toml:2:8: a mask of kind \"fixed\" needs text = \"REDACTED\"",
+            ),
+            ("[masks.m]\nkind = \"null\"\nkeeplast = 4\n", "c.toml:3:1: unknown field `keeplast`"),
             ("[tags.x]\n  mask =\n", "c.toml:2:9: "),
             (
                 "[[column]]\npattern = \"*.*.*.E\"\ntags = [\"email\"]\n\n[tags.emial]\nmask = \"null\"\n",
@@ -350,11 +406,49 @@ mask = { keep-last = 4 }
     }
 
     #[test]
-    fn the_stricter_mask_never_shows_more() {
-        let partial = |keep_last| Mask::Partial { keep_last };
-        assert_eq!(stricter(partial(4), partial(2)), partial(2));
-        assert_eq!(stricter(partial(4), Mask::KeepDomain), Mask::Null);
-        assert_eq!(stricter(Mask::Null, partial(4)), Mask::Null);
-        assert_eq!(stricter(Mask::KeepDomain, Mask::KeepDomain), Mask::KeepDomain);
+    fn masks_are_described_once_and_named_by_tags() {
+        let text = r#"
+[keys.shop]
+file = "/etc/snowfence/keys/shop"
+[masks.customer]
+kind = "hash"
+key = "shop"
+retype = true
+[masks.born]
+kind = "date"
+unit = "year"
+[masks.card]
+kind = "token"
+format = "card"
+keep-issuer = true
+key = "shop"
+[masks.gone]
+kind = "fixed"
+text = "REDACTED"
+[masks.mail]
+kind = "token"
+format = "email"
+key = "shop"
+[[column]]
+pattern = "*.*.*.A"
+tags = ["a", "b", "c", "d", "e"]
+[tags]
+a = { mask = "customer" }
+b = { mask = "born" }
+c = { mask = "card" }
+d = { mask = "gone" }
+e = { mask = "mail" }
+"#;
+        let key = Key::new("shop", &[1; 32]).unwrap();
+        let keys = BTreeMap::from([("shop".to_owned(), key.clone())]);
+        let classification = Classification::parse_with("c.toml", text, &keys).unwrap();
+        let mask = |tag: &str| classification.mask_of(&BTreeSet::from([tag.to_owned()])).unwrap();
+        assert_eq!(mask("a"), Mask::Retyped(Arc::new(Mask::Hash(key.clone()))));
+        assert_eq!(mask("b"), Mask::Date(Unit::Year));
+        assert_eq!(mask("c"), Mask::Token(Format::Card { keep_issuer: true }, key.clone()));
+        assert_eq!(mask("d"), Mask::Fixed("REDACTED".into()));
+        assert_eq!(mask("e"), Mask::Token(Format::Email { keep_domain: false }, key));
+        assert_eq!(classification.key_files().collect::<Vec<_>>(), [("shop", "/etc/snowfence/keys/shop")]);
+        assert!(Classification::parse("c.toml", text).is_ok(), "without the keys it can be looked at");
     }
 }

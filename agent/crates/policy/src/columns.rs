@@ -316,7 +316,7 @@ impl Seen {
 /// A tagged column under another mask than its own, where one is said.
 fn under(tagged: Arc<TaggedPattern>, mask: Option<Mask>) -> Arc<TaggedPattern> {
     match mask {
-        Some(mask) => Arc::new(TaggedPattern { mask: Some(mask), ..(*tagged).clone() }),
+        Some(mask) => Arc::new(TaggedPattern::clone(&tagged).under(Some(mask))),
         None => tagged,
     }
 }

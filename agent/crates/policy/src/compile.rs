@@ -81,7 +81,19 @@ impl Policies {
     /// # Errors
     /// Everything that is wrong with any of them.
     pub fn load(files: &[PolicyFile], classification: &PolicyFile) -> Result<Self, PolicyError> {
-        match Classification::parse(&classification.name, &classification.text) {
+        Self::load_with(files, classification, &BTreeMap::new())
+    }
+
+    /// The same, with the keys of masks by their names.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn load_with(
+        files: &[PolicyFile],
+        classification: &PolicyFile,
+        keys: &BTreeMap<String, masking::Key>,
+    ) -> Result<Self, PolicyError> {
+        match Classification::parse_with(&classification.name, &classification.text, keys) {
             Ok(classification) => Self::compile(files, classification),
             Err(error) => {
                 let others = Self::compile(files, Classification::default()).err();

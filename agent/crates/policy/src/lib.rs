@@ -85,5 +85,6 @@ pub use explain::{
     Counted, Explanation, Missed, Question, ShownColumn, SupposedAsk, SupposedLogin, TaggedColumn,
 };
 pub use in_force::InForce;
+pub use masking::{Key as MaskKey, KeyTooShort as MaskKeyTooShort};
 pub use problem::{Place, PolicyError, Problem};
 pub use suppose::{Supposed, SupposedAssurance};

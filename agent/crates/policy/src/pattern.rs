@@ -3,30 +3,37 @@
 //! They match without regard to case, which can only match too much: whether a quoted name folds depends on a session
 //! parameter, and a result's own column names are not always folded.
 
+use std::borrow::Cow;
+
+use masking::JsonPath;
 use model::{Ident, TableName};
 
-/// A pattern of four parts, each with any number of `*`.
+/// A pattern of four parts, each with any number of `*`; behind them there may be a path into the column's documents.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ColumnPattern {
     database: Glob,
     schema: Glob,
     table: Glob,
     column: Glob,
+    path: Option<JsonPath>,
     written: String,
 }
 
 impl ColumnPattern {
-    /// Parses `DB.SCHEMA.TABLE.COLUMN`. A part in double quotes may hold dots.
-    pub(crate) fn parse(text: &str) -> Result<Self, &'static str> {
-        let parts = split(text)?;
+    /// Parses `DB.SCHEMA.TABLE.COLUMN`, and `DB.SCHEMA.TABLE.COLUMN:path.to[0].x`. A part in double quotes may hold dots and
+    /// colons.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        let (names, path) = split_path(text);
+        let parts = split(names)?;
         let [database, schema, table, column] = parts.as_slice() else {
-            return Err("a pattern has four parts: DATABASE.SCHEMA.TABLE.COLUMN, each may hold *");
+            return Err("a pattern has four parts: DATABASE.SCHEMA.TABLE.COLUMN, each may hold *".to_owned());
         };
         Ok(Self {
             database: Glob::new(database),
             schema: Glob::new(schema),
             table: Glob::new(table),
             column: Glob::new(column),
+            path: path.map(JsonPath::parse).transpose().map_err(|error| error.to_string())?,
             written: text.to_owned(),
         })
     }
@@ -39,6 +46,7 @@ impl ColumnPattern {
             schema: Glob::new(schema),
             table: Glob::new(table),
             column: Glob::new(column),
+            path: None,
             written: format!("{database}.{schema}.{table}.{column}"),
         }
     }
@@ -65,9 +73,17 @@ impl ColumnPattern {
         self.column.matches(name)
     }
 
-    /// The column's part, for a name that stands for all it matches.
-    pub(crate) fn column_part(&self) -> &str {
-        &self.column.0
+    /// The column's part, with its path, for a name that stands for all it matches.
+    pub(crate) fn column_part(&self) -> Cow<'_, str> {
+        match &self.path {
+            None => Cow::Borrowed(&self.column.0),
+            Some(path) => Cow::Owned(format!("{}:{}", self.column.0, path.as_str())),
+        }
+    }
+
+    /// What of the column's documents is meant; all of the column, if there is no path.
+    pub(crate) fn path(&self) -> Option<&JsonPath> {
+        self.path.as_ref()
     }
 
     /// The table it names, if its first three parts hold no `*`.
@@ -107,6 +123,19 @@ impl NamePattern {
                 .iter()
                 .zip(parts)
                 .all(|(glob, part)| part.is_none_or(|part| glob.matches(part.as_str())))
+    }
+}
+
+/// What is before the first colon outside of quotes, and what is after it.
+fn split_path(text: &str) -> (&str, Option<&str>) {
+    let mut is_quoted = false;
+    let colon = text.find(|c| {
+        is_quoted ^= c == '"';
+        c == ':' && !is_quoted
+    });
+    match colon {
+        Some(at) => (text.get(..at).unwrap_or_default(), text.get(at + 1..)),
+        None => (text, None),
     }
 }
 
@@ -185,6 +214,18 @@ mod tests {
     fn patterns_have_four_parts() {
         assert!(ColumnPattern::parse("a.\"b.c\".*.d").is_ok());
         for bad in ["", "a", "a.b.c", "a.b.c.d.e", "a..c.d", "a.b.c.\"d", "a.b.c."] {
+            assert!(ColumnPattern::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn behind_a_colon_there_is_a_path() {
+        let pattern = ColumnPattern::parse("A.B.C.\"x:y\":who.\"e:mail\"[0]").unwrap();
+        assert!(pattern.matches_name("x:y"));
+        assert_eq!(pattern.path().unwrap().as_str(), "who.\"e:mail\"[0]");
+        assert_eq!(pattern.column_part(), "x:y:who.\"e:mail\"[0]");
+        assert_eq!(ColumnPattern::parse("A.B.C.D").unwrap().path(), None);
+        for bad in ["A.B.C.D:", "A.B.C.D:a..b", "A.B.C:D", "A.B.C.D:a[x]"] {
             assert!(ColumnPattern::parse(bad).is_err(), "{bad}");
         }
     }

@@ -295,15 +295,22 @@ fn align<'o>(outputs: &'o [Output], columns: &[ColumnMeta]) -> Option<Vec<Vec<&'
 fn owed<'t>(patterns: impl Iterator<Item = &'t TaggedPattern>) -> Option<Owed> {
     let mut patterns = patterns.peekable();
     patterns.peek()?;
-    let (mask, tags) = patterns.fold((None, BTreeSet::new()), |(mask, mut tags), tagged| {
+    let both = |a: Option<Mask>, b: Option<Mask>| match (a, b) {
+        (Some(a), Some(b)) => Some(stricter(a, b)),
+        (a, b) => a.or(b),
+    };
+    let (mut whole, mut parts, mut tags) = (None, None, BTreeSet::new());
+    for tagged in patterns {
         tags.extend(tagged.tags.iter().cloned());
-        let mask = match (mask, tagged.mask.clone()) {
-            (Some(a), Some(b)) => Some(stricter(a, b)),
-            (a, b) => a.or(b),
-        };
-        (mask, tags)
-    });
-    Some(Owed { mask: mask.unwrap_or(Mask::Null), tags })
+        let mask = tagged.mask.clone();
+        match tagged.pattern.path() {
+            None => whole = Some(both(whole.flatten(), mask)),
+            Some(_) => parts = both(parts, mask),
+        }
+    }
+    // A column whose own tags name no mask is NULL, whatever the masks of its parts are.
+    let whole = whole.map(|mask| mask.unwrap_or(Mask::Null));
+    Some(Owed { mask: both(whole, parts).unwrap_or(Mask::Null), tags })
 }
 
 fn worse(a: Known, b: Known) -> Known {

@@ -254,3 +254,54 @@ fn a_rule_may_let_a_column_be_seen_in_part() {
     assert_eq!(seen(&format!("{last}{none}")), "00", "of two masks none shows more than the other");
     assert_eq!(seen(&rule("d", "@mask(\"keep-last:3\")", "ssn")), "@?");
 }
+
+#[test]
+fn a_path_masks_parts_of_documents_and_hides_what_is_made_of_the_column() {
+    let tagged = |more: &str| {
+        let text = format!(
+            "[[column]]\npattern = \"*.*.EVENTS.BODY:who.email\"\ntags = [\"email\"]\n\
+             [[column]]\npattern = \"*.*.EVENTS.BODY:card\"\ntags = [\"card\"]\n{more}[tags.email]\nmask = \"keep-domain\"\n"
+        );
+        let file = |text: &str| crate::PolicyFile { name: "p.cedar".into(), text: text.into() };
+        let unmask = "@id(\"u\") permit (principal, action == Action::\"unmask\", resource) \
+                      when { resource.tags.contains(\"email\") };";
+        let classification = crate::Classification::parse("c.toml", &text).unwrap();
+        let plain = Policies::compile(&[file(READS)], classification.clone()).unwrap();
+        let seeing = Policies::compile(&[file(&format!("{READS} {unmask}"))], classification).unwrap();
+        (plain, seeing)
+    };
+    let document = r#"{"who":{"email":"ann@example.org"},"card":"4111","n":1.50}"#;
+    let seen = |policies: &Policies, sql: &str| {
+        let Decision::Permit(permit) = decide_in(policies, &verified(), sql, Mode::Enforce, &session())
+        else {
+            panic!("{sql} was refused");
+        };
+        let columns = vec![ColumnMeta { type_name: "variant".to_owned(), ..column("BODY") }];
+        let rows = Rows::Json(vec![vec![Some(document.to_owned())]]);
+        let cleared = permit.spend().2.clear(ResultSet { columns, rows }).unwrap();
+        let masked = cleared.masked().to_vec();
+        let Rows::Json(rows) = cleared.into_result().rows else { panic!("not JSON") };
+        (rows.into_iter().flatten().next().unwrap(), masked)
+    };
+    let (plain, seeing) = tagged("");
+    let (cell, masked) = seen(&plain, "select body from events");
+    assert_eq!(cell.as_deref(), Some(r#"{"who":{"email":"****@example.org"},"card":null,"n":1.50}"#));
+    assert_eq!(
+        (masked[0].cells, masked[0].tags.as_slice()),
+        (1, &["card".to_owned(), "email".to_owned()][..])
+    );
+    let (cell, _) = seen(&plain, "select b.body as \"BODY\" from events b");
+    assert!(!cell.unwrap().contains("ann@"));
+    assert_eq!(
+        seen(&plain, "select body:n from events").0,
+        None,
+        "what is made of the column is not looked into"
+    );
+    let (cell, _) = seen(&seeing, "select body from events");
+    assert_eq!(cell.as_deref(), Some(r#"{"who":{"email":"ann@example.org"},"card":null,"n":1.50}"#));
+    // A tag of the whole column without a mask, or with another one, leaves nothing of it.
+    for more in ["", "[tags.whole]\nmask = \"partial\"\n"] {
+        let whole = format!("[[column]]\npattern = \"*.*.EVENTS.BODY\"\ntags = [\"whole\"]\n{more}");
+        assert_eq!(seen(&tagged(&whole).0, "select body from events").0, None);
+    }
+}
