@@ -14,6 +14,7 @@ use arrow_array::{Array, ArrayRef, RecordBatch, new_null_array};
 use arrow_ipc::{reader::StreamReader, writer::StreamWriter};
 use arrow_schema::{ArrowError, DataType, Field, FieldRef, Schema, SchemaRef};
 
+pub(crate) use self::texts::{only_used, push};
 use crate::{
     apply::MaskError,
     kind::Kind,
@@ -58,7 +59,7 @@ pub(crate) fn mask(
 }
 
 /// The columns as a batch, whatever its schema promises of NULLs.
-fn as_batch(schema: &Schema, columns: Vec<ArrayRef>) -> Result<RecordBatch, ArrowError> {
+pub(crate) fn as_batch(schema: &Schema, columns: Vec<ArrayRef>) -> Result<RecordBatch, ArrowError> {
     let fields = schema.fields().iter().zip(&columns);
     let fields = fields.map(|(field, column)| Field::new(field.name(), column.data_type().clone(), true));
     RecordBatch::try_new(Arc::new(Schema::new(fields.collect::<Vec<_>>())), columns)
@@ -80,13 +81,8 @@ fn masked_schema(schema: &SchemaRef, treatments: &mut [Treatment]) -> Result<Sch
         return Err(MaskError::SchemaWidth { fields: schema.fields().len(), columns: treatments.len() });
     }
     let mut fields: Vec<FieldRef> = Vec::with_capacity(treatments.len());
+    check_types(schema)?;
     for (field, treatment) in schema.fields().iter().zip(treatments) {
-        if !is_plain(field.data_type()) {
-            return Err(MaskError::ArrowType {
-                column: field.name().clone(),
-                arrow_type: field.data_type().to_string(),
-            });
-        }
         *treatment = carried_out(treatment, field);
         fields.push(match treatment {
             Treatment::AsText(..) => Arc::new(retyped::field(field)),
@@ -95,6 +91,17 @@ fn masked_schema(schema: &SchemaRef, treatments: &mut [Treatment]) -> Result<Sch
         });
     }
     Ok(Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone())))
+}
+
+/// That all columns are of types of which every byte can be accounted for.
+pub(crate) fn check_types(schema: &Schema) -> Result<(), MaskError> {
+    match schema.fields().iter().find(|field| !is_plain(field.data_type())) {
+        None => Ok(()),
+        Some(field) => Err(MaskError::ArrowType {
+            column: field.name().clone(),
+            arrow_type: field.data_type().to_string(),
+        }),
+    }
 }
 
 /// A value goes only where the field is of that type by both of its own statements; elsewhere a driver would read it as

@@ -45,7 +45,7 @@ pub(super) fn masked(
 
 /// The column itself; of a dictionary no value is left but those that its rows have. Two columns may share one, and the other
 /// may be masked.
-pub(super) fn only_used(column: &ArrayRef) -> Result<ArrayRef, ArrowError> {
+pub(crate) fn only_used(column: &ArrayRef) -> Result<ArrayRef, ArrowError> {
     match column.as_any_dictionary_opt() {
         None => Ok(Arc::clone(column)),
         Some(dictionary) => Ok(dictionary.with_values(used_values(column)?)),
@@ -114,7 +114,7 @@ fn masked_texts<O: OffsetSizeTrait>(
 }
 
 /// Appends a text, if there is still room for it: the builder would end the program.
-pub(super) fn push<O: OffsetSizeTrait>(
+pub(crate) fn push<O: OffsetSizeTrait>(
     builder: &mut GenericStringBuilder<O>,
     text: Option<&str>,
 ) -> Result<(), ArrowError> {
