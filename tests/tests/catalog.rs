@@ -198,6 +198,35 @@ fn a_definition_that_changes_is_looked_up_again() {
 }
 
 #[test]
+fn a_variable_of_an_earlier_request_is_what_it_was_set_to() {
+    let lab = Lab::start(options()).unwrap();
+    let by_name = "SELECT * FROM IDENTIFIER($T) ORDER BY ID LIMIT 5";
+    let seen = seen(
+        &lab,
+        &[by_name, "SET T = 'PEOPLE'", by_name, "SET (T, U) = ('PLACES', 'x')", by_name, "UNSET T", by_name],
+    );
+    for unknown in [&seen[0], &seen[6]] {
+        assert!(unknown["message"].as_str().is_some_and(|text| text.contains("IDENTIFIER")), "{unknown}");
+    }
+    assert!(all(&seen[2], "TAX_NUMBER", is_number_masked) && is_plain(&seen[2], "PLACE"), "{}", seen[2]);
+    assert!(is_plain(&seen[4], "LABEL"), "{}", seen[4]);
+}
+
+#[test]
+fn a_session_with_other_roles_beside_its_own_is_told_what_views_show() {
+    let lab = Lab::start(options()).unwrap();
+    let people = "SELECT * FROM PEOPLE ORDER BY ID LIMIT 5";
+    let seen = seen(&lab, &[people, "USE SECONDARY ROLES NONE", people, "USE SECONDARY ROLES ALL", people]);
+    for seen in [&seen[0], &seen[2], &seen[4]] {
+        assert!(all(seen, "TAX_NUMBER", is_number_masked) && is_plain(seen, "PLACE"), "{seen}");
+    }
+    let (agents, _) = asked(&lab);
+    let said: Vec<&str> = agents.iter().filter_map(|line| line["sql"].as_str()).collect();
+    let roles: Vec<_> = said.iter().filter(|text| text.starts_with("USE SECONDARY")).collect();
+    assert_eq!(roles, [&"USE SECONDARY ROLES NONE", &"USE SECONDARY ROLES ALL"], "{said:?}");
+}
+
+#[test]
 fn where_nothing_can_be_looked_up_what_may_be_tagged_is_masked() {
     let lab = Lab::start(options()).unwrap();
     let seen =

@@ -15,9 +15,7 @@ pub struct StatementAsk<'a> {
     pub account: &'a AccountName,
     /// Snowflake user of the session.
     pub user: &'a str,
-    /// Snowflake role of the session, if known.
-    pub role: Option<&'a str>,
-    /// What is known of the statement; it carries the text. An answer is kept for these very facts, so whoever keeps
+    /// What is known of the statement; it carries the text, and says the role that it runs in. An answer is kept for these very facts, so whoever keeps
     /// facts and asks with them again is answered sooner.
     pub facts: &'a Arc<Facts>,
     /// The id that permit, receipt and clearance share.

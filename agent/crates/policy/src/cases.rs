@@ -7,7 +7,7 @@ use std::{
 
 use model::{AccountName, Ident, Mode, SqlText, TableName};
 use serde::Deserialize;
-use sql::{Catalog, SessionNames, Table};
+use sql::{Catalog, SecondaryRoles, SessionNames, Table};
 use toml::Spanned;
 
 use crate::{
@@ -93,8 +93,33 @@ struct Session {
     account: Option<String>,
     user: Option<String>,
     role: Option<String>,
+    secondary_roles: Option<Secondary>,
     database: Option<String>,
     schema: Option<String>,
+    /// Session variables, and what they hold.
+    #[serde(default)]
+    variables: BTreeMap<String, String>,
+}
+
+#[derive(Deserialize, Debug, Clone, Default)]
+#[serde(rename_all = "lowercase")]
+enum Secondary {
+    #[default]
+    Unknown,
+    Usual,
+    All,
+    None,
+}
+
+impl From<Secondary> for SecondaryRoles {
+    fn from(written: Secondary) -> Self {
+        match written {
+            Secondary::Unknown => Self::Unknown,
+            Secondary::Usual => Self::Usual,
+            Secondary::All => Self::All,
+            Secondary::None => Self::None,
+        }
+    }
 }
 
 #[derive(Deserialize, Debug, Clone, Copy)]
@@ -244,14 +269,27 @@ impl Session {
             account: or(self.account, &other.account),
             user: or(self.user, &other.user),
             role: or(self.role, &other.role),
+            secondary_roles: self.secondary_roles.or_else(|| other.secondary_roles.clone()),
             database: or(self.database, &other.database),
             schema: or(self.schema, &other.schema),
+            variables: other.variables.clone().into_iter().chain(self.variables).collect(),
         }
     }
 
     fn names(&self) -> SessionNames {
         let name = |text: &Option<String>| text.as_deref().map(Ident::unquoted);
-        SessionNames { database: name(&self.database), schema: name(&self.schema), ..SessionNames::default() }
+        SessionNames {
+            database: name(&self.database),
+            schema: name(&self.schema),
+            role: name(&self.role),
+            secondary_roles: self.secondary_roles.clone().unwrap_or_default().into(),
+            variables: self
+                .variables
+                .iter()
+                .map(|(name, value)| (Ident::unquoted(name), value.clone()))
+                .collect(),
+            ..SessionNames::default()
+        }
     }
 }
 

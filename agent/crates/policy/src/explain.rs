@@ -26,7 +26,7 @@ pub struct SupposedAsk<'a> {
     pub account: &'a AccountName,
     /// Snowflake user of the session.
     pub user: &'a str,
-    /// Snowflake role of the session, empty if it is not known.
+    /// Snowflake role that a login asks for, empty if it names none. Facts say in which role a statement runs.
     pub role: &'a str,
     /// In which mode. The decision that is told is the one of enforce mode in either.
     pub mode: Mode,

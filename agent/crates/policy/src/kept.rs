@@ -31,8 +31,6 @@ pub(crate) struct Asked {
     pub(crate) who: Who,
     pub(crate) account: AccountName,
     pub(crate) user: String,
-    /// Empty if it is not known.
-    pub(crate) role: String,
     /// The word for it.
     pub(crate) mode: &'static str,
     pub(crate) facts: These,
@@ -56,7 +54,6 @@ impl Asked {
             who: Who::new(ask.principal),
             account: ask.account.clone(),
             user: ask.user.to_owned(),
-            role: ask.role.unwrap_or_default().to_owned(),
             mode: Mode::as_str(ask.mode),
             facts: These(Arc::clone(ask.facts)),
             beside,
@@ -68,7 +65,6 @@ impl Asked {
             who,
             account: ask.account.clone(),
             user: ask.user.to_owned(),
-            role: ask.role.to_owned(),
             mode: Mode::as_str(ask.mode),
             facts: These(Arc::clone(facts)),
             beside: Beside::default(),
@@ -80,7 +76,7 @@ impl Asked {
     }
 
     fn size(&self) -> usize {
-        let text = self.account.as_str().len() + self.user.len() + self.role.len();
+        let text = self.account.as_str().len() + self.user.len();
         size_of::<Self>() + text + self.who.size() + self.facts.0.size() + self.beside.size()
     }
 }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use cedar_policy::RestrictedExpression;
-use model::RuleId;
+use model::{Ident, RuleId};
 use sql::{Class, Effect, Group, Opaque, Statement};
 
 use crate::{
@@ -86,7 +86,8 @@ fn context(asked: &Asked, statement: &Statement) -> Vec<(&'static str, Restricte
     let set = |words: &mut dyn Iterator<Item = &str>| RestrictedExpression::new_set(words.map(text));
     vec![
         ("user", text(&asked.user)),
-        ("role", text(&asked.role)),
+        ("role", text(statement.role.as_ref().map_or("", Ident::as_str))),
+        ("secondary_roles", text(statement.secondary_roles.as_str())),
         ("mode", text(asked.mode)),
         ("verb", text(&statement.verb)),
         ("class", text(statement.class.action())),

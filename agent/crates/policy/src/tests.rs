@@ -81,8 +81,7 @@ pub(super) fn session() -> SessionNames {
     SessionNames {
         database: Some(Ident::unquoted("ANALYTICS")),
         schema: Some(Ident::unquoted("PUBLIC")),
-        fold_quoted: false,
-        number: None,
+        role: Some(Ident::unquoted("ETL")),
         ..SessionNames::default()
     }
 }
@@ -99,7 +98,6 @@ pub(super) fn decide_in(
         principal,
         account: &AccountName::new("acme"),
         user: "ETL_SVC",
-        role: Some("ETL"),
         facts: &facts,
         query_id: query_id(),
         mode,

@@ -16,9 +16,9 @@ use std::{
 };
 
 use http::HeaderMap;
-use model::{AccountName, Ident, SqlText, TableName};
+use model::{AccountName, SqlText, TableName};
 use policy::Beside;
-use sql::{Access, Facts, SessionNames, TableUse};
+use sql::{Access, Facts, SecondaryRoles, SessionNames, TableUse};
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
@@ -92,7 +92,6 @@ pub(crate) struct Reader<'a> {
     pub(crate) corridor: &'a Corridor,
     pub(crate) peer: &'a Peer,
     pub(crate) session: &'a Session,
-    pub(crate) role: Option<&'a Ident>,
     /// The headers of a request that brings its own credential, and is no part of a session of Snowflake's.
     pub(crate) bearer: Option<&'a HeaderMap>,
 }
@@ -106,7 +105,7 @@ impl Lookups {
     /// not.
     pub(crate) fn follow(&self, facts: &Facts) {
         let mut private = lock(&self.private);
-        private.is_blind |= changes::runs_code(facts) || changes::changes_sight(facts);
+        private.is_blind |= changes::runs_code(facts);
         let renamed = changes::renamed(facts);
         if renamed.iter().any(|name| private.names.contains(name)) {
             private.names.extend(renamed);
@@ -138,7 +137,7 @@ impl Catalog {
     /// What a text means in a session, with all that can be learned of the tables and views that it names.
     pub(crate) async fn read(&self, reader: Reader<'_>, text: &SqlText, names: SessionNames) -> Understood {
         let seen = &reader.corridor.seen;
-        let Some(sight) = sight(reader, names.fold_quoted) else { return seen.analyze(text, names).into() };
+        let Some(sight) = sight(reader, &names) else { return seen.analyze(text, names).into() };
         let is_current = |basis: &Basis| self.is_current(&sight, basis);
         if let Some((facts, basis)) = seen.find(text, &names, is_current) {
             let (reached, unresolved) = (basis.reached.clone(), basis.unresolved.clone());
@@ -166,21 +165,22 @@ impl Catalog {
 }
 
 /// As whom a session sees; none if that is not known, or nothing can be asked.
-fn sight(reader: Reader<'_>, fold_quoted: bool) -> Option<Arc<Sight>> {
-    let Reader { session, role, bearer, .. } = reader;
+fn sight(reader: Reader<'_>, names: &SessionNames) -> Option<Arc<Sight>> {
+    let Reader { session, bearer, .. } = reader;
     if session.lookups.is_blind() || session.lookups.own.is_over() {
         return None;
     }
+    let (role, secondary_roles) = (names.role.clone(), names.secondary_roles.clone());
     // A request without a session has the role of its user, where it names none.
-    if role.is_none() && bearer.is_none() {
+    if bearer.is_none() && (role.is_none() || secondary_roles == SecondaryRoles::Unknown) {
         return None;
     }
     let (account, user) = (session.account.clone(), session.user.clone());
     // Which user a credential is of, and whether quoted names fold for him, is not always known: then what is learned is
     // for this session alone, and may be either way.
     let session = bearer.map(|_| session.id);
-    let fold_quoted = fold_quoted || bearer.is_some();
-    Some(Arc::new(Sight { account, user, session, role: role.cloned(), fold_quoted }))
+    let fold_quoted = names.fold_quoted || bearer.is_some();
+    Some(Arc::new(Sight { account, user, session, role, secondary_roles, fold_quoted }))
 }
 
 /// One text on its way to be understood.
@@ -276,9 +276,7 @@ impl Looking<'_> {
     /// Asks, if there is an answer in time.
     async fn ask(&self, table: &TableName) -> Option<Told> {
         let Reader { corridor, peer, session, bearer, .. } = self.reader;
-        let Sight { role, fold_quoted, .. } = self.sight.as_ref();
-        let (role, fold_quoted) = (role.as_ref(), *fold_quoted);
-        let errand = Errand { corridor, peer, session: session.id, role, fold_quoted, bearer };
+        let errand = Errand { corridor, peer, session: session.id, sight: self.sight, bearer };
         match timeout_at(self.until, session.lookups.own.ask(errand, table)).await {
             Ok(answered) => answered.ok(),
             Err(_) => {

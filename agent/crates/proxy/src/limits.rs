@@ -19,6 +19,12 @@ pub(crate) const SESSIONS_MAX: usize = 10_000;
 /// Request ids remembered in a session, to tell a retry from a request that only looks like one.
 pub(crate) const RETRIES_MAX: usize = 1_024;
 
+/// Session variables that are followed, and the longest text of one, in bytes. Snowflake keeps no longer ones.
+/// Source: Snowflake documentation, "SQL variables".
+pub(crate) const VARIABLES_MAX: usize = 100;
+/// See [`VARIABLES_MAX`].
+pub(crate) const VARIABLE_BYTES_MAX: usize = 256;
+
 /// Answers kept for retries, over all sessions: how many, how long each may be, how long all of them, and for how long.
 /// What is not kept is asked of Snowflake again.
 pub(crate) const KEPT_ANSWERS_MAX: usize = 4_096;

@@ -14,7 +14,7 @@ use crate::{
     corridor::{Corridor, Peer},
     record,
     refusal::{Refusal, What, Withheld},
-    session::Session,
+    session::{Session, names_at_login},
     upstream::{Inbound, Reply, UpstreamError},
 };
 
@@ -115,9 +115,8 @@ async fn finish(
         Err(withheld) => return withhold(corridor.mode, receipt, reply, withheld).await,
         Ok((LoginReply::Success(success), body)) => {
             let user = request.user.clone().unwrap_or_default();
-            let names = success.names.clone();
-            let (job, number) = (peer.job(), success.server_session_id);
-            let bound = Session::new(session, account.clone(), user, job, names, success.fold_quoted, number);
+            let names = names_at_login(&success);
+            let bound = Session::new(session, account.clone(), user, peer.job(), names);
             let bound = bound.looking_up(own);
             let bound = match corridor.status.is_set() {
                 true => Arc::new(bound.owned(peer.clone(), &success.token)),

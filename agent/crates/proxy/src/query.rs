@@ -3,9 +3,10 @@
 
 use std::sync::Arc;
 
-use model::{Ident, QueryId, RequestId, Secret};
+use model::{QueryId, RequestId, Secret};
 use policy::{Decision, StandingClearance, StatementAsk};
-use snowflake::{SessionNames, session_token};
+use snowflake::session_token;
+use sql::SessionNames;
 
 use crate::{
     answer::{Answer, Outbox},
@@ -63,7 +64,8 @@ pub(crate) async fn query(
     let token = session_token(&inbound.headers)?.ok_or(Refusal::UnknownSession)?;
     let session = &corridor.session(peer, &token)?;
     let worded = Worded::read(inbound)?;
-    if let Some(parameter) = worded.request().parameters.name_changing() {
+    let parameters = &worded.request().parameters;
+    if let Some(parameter) = parameters.name_changing().or_else(|| parameters.variable_setting()) {
         return Err(Refusal::NameChanging(parameter));
     }
     if worded.request().described_job_id.is_some() {
@@ -96,14 +98,13 @@ impl Errand<'_> {
     /// Everything between the request and its answer.
     async fn run(self, ticket: Option<&Ticket>, outbox: &mut Outbox) -> Result<Told, Refusal> {
         let Self { corridor, peer, session, id, .. } = self;
-        let Reading { understood, names, turn } = self.read(ticket).await;
+        let Reading { understood, turn } = self.read(ticket).await;
         let facts = &understood.facts;
         let intent = |verdict| intent(peer, session, self.request, id, facts, verdict);
         let asked = StatementAsk {
             principal: &peer.principal,
             account: &session.account,
             user: &session.user,
-            role: names.role.as_ref().map(Ident::as_str),
             facts,
             query_id: id,
             mode: corridor.mode,
@@ -179,15 +180,9 @@ impl Errand<'_> {
     async fn read(&self, ticket: Option<&Ticket>) -> Reading {
         let session = self.session;
         let text = &self.worded.request().text;
-        let analyze = async |names: &SessionNames| {
-            let (database, schema) = (names.database.clone(), names.schema.clone());
-            let (fold_quoted, number) = (session.fold_quoted, session.number);
-            let scope =
-                sql::SessionNames { database, schema, fold_quoted, number, ..sql::SessionNames::default() };
-            let (corridor, peer, role) = (self.corridor, self.peer, names.role.as_ref());
-            let reader = Reader { corridor, peer, session, role, bearer: None };
-            corridor.catalog.read(reader, text, scope).await
-        };
+        let reader = Reader { corridor: self.corridor, peer: self.peer, session, bearer: None };
+        let analyze =
+            async |names: &SessionNames| self.corridor.catalog.read(reader, text, names.clone()).await;
         let mut turn = self.wait(session.share()).await;
         let mut names = session.names();
         let mut understood = analyze(&names).await;
@@ -201,10 +196,9 @@ impl Errand<'_> {
             let common = ticket.names(&names);
             if common != names {
                 understood = analyze(&common).await;
-                names = common;
             }
         }
-        Reading { understood, names, turn }
+        Reading { understood, turn }
     }
 
     async fn wait(&self, turn: impl Future<Output = Turn>) -> Turn {
@@ -215,7 +209,6 @@ impl Errand<'_> {
 /// A statement that was understood, under names that stay as they are until it is answered.
 struct Reading {
     understood: Understood,
-    names: SessionNames,
     turn: Turn,
 }
 

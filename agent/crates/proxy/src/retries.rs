@@ -9,7 +9,7 @@ use std::{
 use model::{Ident, RequestId};
 use policy::StandingClearance;
 use sha2::{Digest, Sha256};
-use snowflake::SessionNames;
+use sql::{SecondaryRoles, SessionNames};
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
@@ -222,11 +222,20 @@ impl Repeated {
 /// The names that are the same in both; the others are not known.
 fn common(a: &SessionNames, b: &SessionNames) -> SessionNames {
     let same = |a: &Option<Ident>, b: &Option<Ident>| if a == b { a.clone() } else { None };
+    let variables = a.variables.iter().filter(|(name, text)| b.variables.get(*name) == Some(*text));
     SessionNames {
         database: same(&a.database, &b.database),
         schema: same(&a.schema, &b.schema),
-        warehouse: same(&a.warehouse, &b.warehouse),
         role: same(&a.role, &b.role),
+        secondary_roles: if a.secondary_roles == b.secondary_roles {
+            a.secondary_roles.clone()
+        } else {
+            SecondaryRoles::Unknown
+        },
+        variables: variables.map(|(name, text)| (name.clone(), text.clone())).collect(),
+        // No statement changes these.
+        fold_quoted: b.fold_quoted,
+        number: b.number,
     }
 }
 

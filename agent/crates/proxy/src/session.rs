@@ -14,14 +14,14 @@ use std::{
 
 use model::{AccountName, RequestId, Secret, SessionId};
 use sha2::{Digest, Sha256};
-use snowflake::SessionNames;
+use sql::{SecondaryRoles, SessionNames};
 use tokio::sync::{Notify, OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 use uuid::Uuid;
 
 use crate::{
     catalog::{Lookups, own::Own},
     corridor::Peer,
-    limits::{OPEN_REQUESTS_MAX, SESSIONS_MAX},
+    limits::{OPEN_REQUESTS_MAX, SESSIONS_MAX, VARIABLE_BYTES_MAX, VARIABLES_MAX},
     refusal::Refusal,
     retries::Retries,
     statements::Statements,
@@ -37,10 +37,7 @@ pub(crate) struct Session {
     pub(crate) user: String,
     /// The job that logged in. The session works from no other.
     pub(crate) job: String,
-    /// Whether quoted names are upper-cased too (`QUOTED_IDENTIFIERS_IGNORE_CASE`), as the login's reply said.
-    pub(crate) fold_quoted: bool,
-    /// Snowflake's number of the session.
-    pub(crate) number: Option<u64>,
+    /// What names are read against now: place, roles and variables, as far as they are known.
     names: Mutex<SessionNames>,
     /// Statements share it; one that may change the session's names has it alone. Otherwise a statement could be judged
     /// by names that are others when Snowflake reads it.
@@ -109,16 +106,12 @@ impl Session {
         user: String,
         job: String,
         names: SessionNames,
-        fold_quoted: bool,
-        number: Option<u64>,
     ) -> Self {
         Self {
             id,
             account,
             user,
             job,
-            fold_quoted,
-            number,
             names: Mutex::new(names),
             turn: Arc::default(),
             retries: Retries::default(),
@@ -213,19 +206,28 @@ impl Session {
         lock(&self.names).clone()
     }
 
+    /// What they are now is known.
+    pub(crate) fn set_names(&self, mut names: SessionNames) {
+        let is_too_long = |text: &String| text.len() > VARIABLE_BYTES_MAX;
+        if names.variables.len() > VARIABLES_MAX || names.variables.values().any(is_too_long) {
+            names.variables.clear();
+        }
+        *lock(&self.names) = names;
+    }
+
     /// Follows what a reply reported; what it leaves out stays as it was.
-    pub(crate) fn follow(&self, reported: SessionNames) {
+    pub(crate) fn follow(&self, reported: snowflake::SessionNames) {
         let mut names = lock(&self.names);
         names.database = reported.database.or(names.database.take());
         names.schema = reported.schema.or(names.schema.take());
-        names.warehouse = reported.warehouse.or(names.warehouse.take());
         names.role = reported.role.or(names.role.take());
     }
 
     /// What they are is not known until a reply tells: Snowflake was given a statement that may have changed them,
     /// and did not say.
     pub(crate) fn lose_names(&self) {
-        *lock(&self.names) = SessionNames::default();
+        let mut names = lock(&self.names);
+        *names = names.forgotten();
     }
 
     /// Waits until a statement may be judged that leaves the session's names alone.
@@ -237,6 +239,20 @@ impl Session {
     pub(crate) async fn alone(&self) -> Turn {
         Turn::Alone { _guard: self.turn.clone().write_owned().await }
     }
+}
+
+/// What names are read against in a session that was just opened. Variables that the client may have set with its login
+/// are not known: nobody looks for them.
+pub(crate) fn names_at_login(login: &snowflake::LoginSuccess) -> SessionNames {
+    let (fold_quoted, number) = (login.fold_quoted, login.server_session_id);
+    let secondary_roles = SecondaryRoles::Usual;
+    placed(SessionNames { fold_quoted, number, secondary_roles, ..SessionNames::default() }, &login.names)
+}
+
+/// The same names in another place and role; in none where none is named.
+pub(crate) fn placed(names: SessionNames, named: &snowflake::SessionNames) -> SessionNames {
+    let snowflake::SessionNames { database, schema, role, warehouse: _ } = named.clone();
+    SessionNames { database, schema, role, ..names }
 }
 
 /// All sessions, by token.
@@ -309,7 +325,7 @@ mod tests {
     fn session(n: u128) -> Arc<Session> {
         let names = SessionNames { database: Some(Ident::exact("DB")), ..SessionNames::default() };
         let id = SessionId::new(Uuid::from_u128(n));
-        Arc::new(Session::new(id, AccountName::new("acme"), "U".into(), "job".into(), names, false, None))
+        Arc::new(Session::new(id, AccountName::new("acme"), "U".into(), "job".into(), names))
     }
 
     fn token(text: &str) -> Secret<String> {
@@ -403,9 +419,24 @@ mod tests {
     #[test]
     fn names_follow_what_is_reported_and_keep_the_rest() {
         let session = session(1);
-        session.follow(SessionNames { schema: Some(Ident::exact("S")), ..SessionNames::default() });
+        let reported = snowflake::SessionNames { schema: Some(Ident::exact("S")), ..Default::default() };
+        session.follow(reported);
         let names = session.names();
         assert_eq!((names.database, names.schema), (Some(Ident::exact("DB")), Some(Ident::exact("S"))));
+    }
+
+    #[test]
+    fn variables_are_followed_as_many_and_as_long_as_is_usual() {
+        let session = session(1);
+        let holding = |count: usize, bytes: usize| {
+            let variable = |n: usize| (Ident::exact(format!("V{n}")), "x".repeat(bytes));
+            session
+                .set_names(SessionNames { variables: (0..count).map(variable).collect(), ..session.names() });
+            session.names().variables.len()
+        };
+        assert_eq!(holding(VARIABLES_MAX, VARIABLE_BYTES_MAX), VARIABLES_MAX);
+        assert_eq!(holding(VARIABLES_MAX + 1, 1), 0);
+        assert_eq!(holding(1, VARIABLE_BYTES_MAX + 1), 0);
     }
 
     #[test]

@@ -15,10 +15,8 @@ use std::sync::Arc;
 
 use model::{Ident, Mode, QueryId, SqlText};
 use policy::{Decision, StandingClearance, StatementAsk};
-use snowflake::{
-    SessionNames,
-    sql_api::{ApiReply, Call, Submission},
-};
+use snowflake::sql_api::{ApiReply, Call, Submission};
+use sql::{SecondaryRoles, SessionNames};
 
 use crate::{
     answer::Answer,
@@ -29,7 +27,7 @@ use crate::{
     renaming::may_rename,
     results,
     retries::{Entered, Ticket},
-    session::Turn,
+    session::{Turn, placed},
     sql_api::{
         admission::{Admission, Caller, admit},
         kept::Kept,
@@ -60,7 +58,8 @@ pub(crate) async fn answer(
 async fn submit(corridor: &Corridor, peer: &Peer, inbound: &Inbound, id: QueryId) -> Result<Answer, Refusal> {
     let posed = Posed::read(inbound)?;
     let asked = posed.submission();
-    if let Some(parameter) = asked.parameters.name_changing() {
+    let parameters = &asked.parameters;
+    if let Some(parameter) = parameters.name_changing().or_else(|| parameters.variable_setting()) {
         return Err(Refusal::NameChanging(parameter));
     }
     let caller = match admit(corridor, peer, inbound, &asked.names).await? {
@@ -73,7 +72,7 @@ async fn submit(corridor: &Corridor, peer: &Peer, inbound: &Inbound, id: QueryId
         Entry::Answered(answer) => return Ok(answer),
     };
     let errand = Errand { corridor, peer, caller: &caller, posed: &posed, id };
-    let Told { answer, again } = errand.run(&understood, &names).await?;
+    let Told { answer, again } = errand.run(&understood).await?;
     if let (Some(ticket), Again::Same(clearance)) = (ticket, again) {
         ticket.answered(&answer, clearance, &corridor.kept);
     }
@@ -105,14 +104,13 @@ enum Again {
 
 impl Errand<'_> {
     /// Everything between the statement and its answer.
-    async fn run(&self, understood: &Understood, names: &SessionNames) -> Result<Told, Refusal> {
+    async fn run(&self, understood: &Understood) -> Result<Told, Refusal> {
         let Self { corridor, peer, caller, posed, id } = *self;
         let (session, facts) = (&caller.session, &understood.facts);
         let ask = StatementAsk {
             principal: &peer.principal,
             account: &session.account,
             user: &session.user,
-            role: names.role.as_ref().map(Ident::as_str),
             facts,
             query_id: id,
             mode: corridor.mode,
@@ -246,25 +244,21 @@ async fn read(
     asked: &Submission,
 ) -> Result<Reading, Refusal> {
     let session = &caller.session;
-    let read = async |names: &SessionNames, fold_quoted: bool, bearer| {
-        let reader = Reader { corridor, peer, session, role: names.role.as_ref(), bearer };
-        corridor.catalog.read(reader, &asked.text, scope(names, fold_quoted)).await
+    let read = async |names: &SessionNames, bearer| {
+        let reader = Reader { corridor, peer, session, bearer };
+        corridor.catalog.read(reader, &asked.text, names.clone()).await
     };
     if caller.is_bearer() {
-        let names = asked.names.clone();
+        let secondary_roles = SecondaryRoles::Usual;
+        let names = placed(SessionNames { secondary_roles, ..SessionNames::default() }, &asked.names);
         under_either_setting(&asked.text, &names)?;
-        let understood = read(&names, false, Some(&inbound.headers)).await;
+        let understood = read(&names, Some(&inbound.headers)).await;
         return Ok(Reading { understood, names, _turn: None });
     }
     let turn = results::wait(corridor, peer, session, &inbound.headers, session.share()).await;
     let names = under(session.names(), &asked.names);
-    let understood = read(&names, session.fold_quoted, None).await;
+    let understood = read(&names, None).await;
     Ok(Reading { understood, names, _turn: Some(turn) })
-}
-
-fn scope(names: &SessionNames, fold_quoted: bool) -> sql::SessionNames {
-    let (database, schema) = (names.database.clone(), names.schema.clone());
-    sql::SessionNames { database, schema, fold_quoted, ..sql::SessionNames::default() }
 }
 
 /// Whether quoted names fold is told at login, and here was none: the account or the user may have set it. A statement
@@ -274,7 +268,8 @@ fn under_either_setting(text: &SqlText, names: &SessionNames) -> Result<(), Refu
         return Ok(());
     }
     let objects = |fold_quoted| {
-        let facts = sql::analyze(text, &scope(names, fold_quoted), &sql::Catalog::default());
+        let names = SessionNames { fold_quoted, ..names.clone() };
+        let facts = sql::analyze(text, &names, &sql::Catalog::default());
         let statements = facts.statements().ok()?;
         let of = |s: &sql::Statement| (s.tables.clone(), s.containers.clone(), s.objects.clone());
         Some(statements.iter().map(of).collect::<Vec<_>>())
@@ -283,13 +278,13 @@ fn under_either_setting(text: &SqlText, names: &SessionNames) -> Result<(), Refu
 }
 
 /// The names of a session as a body changes them. Another database has another schema.
-fn under(session: SessionNames, asked: &SessionNames) -> SessionNames {
+fn under(session: SessionNames, asked: &snowflake::SessionNames) -> SessionNames {
     let schema = if asked.database.is_some() { None } else { session.schema };
     SessionNames {
         database: asked.database.clone().or(session.database),
         schema: asked.schema.clone().or(schema),
-        warehouse: asked.warehouse.clone().or(session.warehouse),
         role: asked.role.clone().or(session.role),
+        ..session
     }
 }
 
@@ -315,6 +310,8 @@ mod tests {
             // Which schema that is, nobody here knows.
             (names(Some("B"), None), names(Some("B"), None)),
         ] {
+            let SessionNames { database, schema, .. } = asked;
+            let asked = snowflake::SessionNames { database, schema, ..Default::default() };
             assert_eq!(under(session(), &asked), expected);
         }
     }

@@ -36,7 +36,6 @@ pub(crate) fn clearance_in(text: &str, mode: Mode) -> StandingClearance {
         principal: &testing::observed(&serde_json::json!({})),
         account: &AccountName::new("acme"),
         user: "U",
-        role: None,
         facts: &Arc::new(sql::analyze(&SqlText::new(text).unwrap(), &scope, &sql::Catalog::default())),
         query_id: QueryId::new(Uuid::from_u128(1)),
         mode,

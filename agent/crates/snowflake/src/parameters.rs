@@ -54,6 +54,16 @@ impl Parameters {
     }
 }
 
+impl Parameters {
+    /// What is said of one among them that sets a variable of the session (`$t`), if there is one: a statement may then
+    /// mean another table by it than it seems to.
+    /// Source: Snowflake documentation, "SQL variables", "Setting variables on connection".
+    #[must_use]
+    pub fn variable_setting(&self) -> Option<&'static str> {
+        self.names().any(|name| name.starts_with('$')).then_some("a session variable beside its text")
+    }
+}
+
 impl fmt::Debug for Parameters {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.names()).finish()
@@ -80,7 +90,8 @@ mod tests {
         assert_eq!(p.get("MULTI_STATEMENT_COUNT"), Some("0"));
         assert_eq!(p.get("AUTOCOMMIT"), Some("true"));
         assert_eq!(p.names().count(), 4);
-        assert_eq!(p.name_changing(), None);
+        assert_eq!((p.name_changing(), p.variable_setting()), (None, None));
+        assert!(read(r#"{"p":{"$t":"orders"}}"#).unwrap().variable_setting().is_some());
         assert_eq!(read("{}").unwrap(), Parameters::default());
         assert_eq!(read(r#"{"p":null}"#).unwrap(), Parameters::default());
     }

@@ -32,7 +32,7 @@ pub fn analyze(text: &SqlText, session: &SessionNames, catalog: &Catalog) -> Fac
                 String::new(),
                 Vec::new(),
                 Err(unreadable.into()),
-                BTreeSet::new(),
+                (BTreeSet::new(), Some(session.forgotten())),
             );
         }
     };
@@ -40,9 +40,11 @@ pub fn analyze(text: &SqlText, session: &SessionNames, catalog: &Catalog) -> Fac
     let literals = literal::find(text.as_str(), &tokens);
     let mut reading =
         Reading { catalog, statements: Vec::new(), filled: Vec::new(), bytes_left: SqlText::BYTES_MAX };
-    let read = reading.text(tokens, session, 0).map(|()| reading.statements);
+    let read = reading.text(tokens, session, 0);
+    let left = read.as_ref().map_or_else(|_| session.forgotten(), Clone::clone);
+    let read = read.map(|_| reading.statements);
     let wants = read.iter().flatten().flat_map(|statement| statement.wants.iter().cloned()).collect();
-    Facts::new(text.clone(), verb, literals, read, wants)
+    Facts::new(text.clone(), verb, literals, read, (wants, (left != *session).then_some(left)))
 }
 
 struct Reading<'c> {
@@ -55,13 +57,14 @@ struct Reading<'c> {
 }
 
 impl Reading<'_> {
-    /// Each statement under the names that those before it leave, and with what they put into tables.
+    /// Each statement under the names that those before it leave, and with what they put into tables. Gives what the last
+    /// one leaves.
     fn text(
         &mut self,
         tokens: Vec<TokenWithSpan>,
         session: &SessionNames,
         nesting: usize,
-    ) -> Result<(), Opaque> {
+    ) -> Result<SessionNames, Opaque> {
         let mut names = session.clone();
         // What the statement that others are inside of leaves, once they are over.
         let mut after: Option<SessionNames> = None;
@@ -85,12 +88,12 @@ impl Reading<'_> {
             } else if let Some(change) = change {
                 // What a definition holds does not run yet.
                 if !is_definition {
-                    after = Some(follow::unknown(&names));
+                    after = Some(names.forgotten());
                 }
                 inside = change;
             }
         }
-        Ok(())
+        Ok(after.unwrap_or(names))
     }
 
     /// One unit and the text that it runs; and what it leaves of the names.
@@ -106,6 +109,7 @@ impl Reading<'_> {
         let mut statement =
             read::unit(unit, &significant, names, (self.catalog, &self.filled), inner.is_some())?;
         statement.is_inside = unit.is_inside || nesting > 0;
+        (statement.role, statement.secondary_roles) = (names.role.clone(), names.secondary_roles.clone());
         self.fill(&statement);
         self.statements.push(statement);
         if self.statements.len() > script::STATEMENTS_MAX {
@@ -113,7 +117,8 @@ impl Reading<'_> {
         }
         if let Some(inner) = inner {
             self.bytes_left -= inner.len();
-            self.text(lex::tokens(&inner)?, names, nesting + 1)?;
+            let left = self.text(lex::tokens(&inner)?, names, nesting + 1)?;
+            return Ok(Some(if left == *names { left } else { names.forgotten() }));
         }
         Ok(match unit.role {
             // What is in it changes names, if anything does.
@@ -140,7 +145,7 @@ fn significant_words(unit: &Unit) -> Vec<String> {
 /// What names mean in the body of a routine or a task: those of the schema that it is in, unless it runs as its caller,
 /// whose session nobody knows yet.
 fn names_in_body(head: &Statement, words: &[String], names: &SessionNames) -> SessionNames {
-    let mut body = follow::unknown(names);
+    let mut body = names.forgotten();
     let runs_as_caller = words.windows(2).any(|pair| matches!(pair, [a, b] if a == "AS" && b == "CALLER"));
     let made = head.containers.iter().find_map(|used| match &used.container {
         crate::Container::Schema { database, schema } => Some((database.clone(), schema.clone())),

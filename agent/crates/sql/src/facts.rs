@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use model::{ColumnName, Ident, SqlText, TableName};
 
-use crate::{Class, Effect, Elsewhere, Literal, ObjectUse, Opaque};
+use crate::{Class, Effect, Elsewhere, Literal, ObjectUse, Opaque, SecondaryRoles, SessionNames};
 
 /// What [`crate::analyze`] found out about one text. It carries that text, so that what was read is what is judged.
 #[derive(Debug, Clone)]
@@ -14,6 +14,7 @@ pub struct Facts {
     literals: Vec<Literal>,
     reading: Result<Vec<Statement>, Opaque>,
     wants: BTreeSet<TableName>,
+    leaves: Option<Box<SessionNames>>,
 }
 
 impl Facts {
@@ -22,9 +23,9 @@ impl Facts {
         verb: String,
         literals: Vec<Literal>,
         reading: Result<Vec<Statement>, Opaque>,
-        wants: BTreeSet<TableName>,
+        (wants, leaves): (BTreeSet<TableName>, Option<SessionNames>),
     ) -> Self {
-        Self { text, verb, literals, reading, wants }
+        Self { text, verb, literals, reading, wants, leaves: leaves.map(Box::new) }
     }
 
     /// The text these facts are about.
@@ -45,6 +46,12 @@ impl Facts {
     #[must_use]
     pub fn wants(&self) -> &BTreeSet<TableName> {
         &self.wants
+    }
+
+    /// What the session's names are after the text, where it may change them; what nobody can say is not known there.
+    #[must_use]
+    pub fn leaves(&self) -> Option<&SessionNames> {
+        self.leaves.as_deref()
     }
 
     /// What kind of statement the text begins with. Of what is opaque too, by its first words, where they tell: for the
@@ -112,6 +119,10 @@ pub struct Statement {
     pub parse: Parse,
     /// Whether it runs within the statement before it that is not inside: a block, an `EXECUTE IMMEDIATE`.
     pub is_inside: bool,
+    /// The primary role that it runs in, if that is known.
+    pub role: Option<Ident>,
+    /// The roles that count beside it.
+    pub secondary_roles: SecondaryRoles,
     /// Every table, view or table-like object it names, each access once.
     pub tables: Vec<TableUse>,
     /// Every schema and database it names as an object, and the schemas of named objects that are no tables.

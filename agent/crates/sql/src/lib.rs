@@ -45,6 +45,6 @@ pub use facts::{
     Access, Container, ContainerUse, Facts, Landing, Output, Outputs, Parse, Sources, Statement, TableUse,
 };
 pub use literal::Literal;
-pub use names::{SessionNames, identifier, table_name};
+pub use names::{SecondaryRoles, SessionNames, identifier, table_name};
 pub use object::{Level, ObjectKind, ObjectPath, ObjectUse};
 pub use opaque::{Opaque, Unreadable};

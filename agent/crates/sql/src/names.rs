@@ -23,12 +23,47 @@ pub struct SessionNames {
     pub database: Option<Ident>,
     /// The current schema, if there is one.
     pub schema: Option<Ident>,
+    /// The primary role, if it is known. No name is read by it; statements say which one they run in.
+    pub role: Option<Ident>,
+    /// The roles beside it.
+    pub secondary_roles: SecondaryRoles,
     /// The session's `QUOTED_IDENTIFIERS_IGNORE_CASE`: quoted names are upper-cased, too.
     pub fold_quoted: bool,
     /// Snowflake's number of the session, if it is known: a statement may end what runs in its own session.
     pub number: Option<u64>,
     /// What session variables are known to hold. One that is not here may hold anything.
     pub variables: BTreeMap<Ident, String>,
+}
+
+/// The roles whose rights count beside those of the primary one.
+/// Source: Snowflake documentation, "USE SECONDARY ROLES".
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub enum SecondaryRoles {
+    /// Nobody knows which.
+    #[default]
+    Unknown,
+    /// Those that the user begins with.
+    Usual,
+    /// All that the user has.
+    All,
+    /// None.
+    None,
+    /// These, sorted.
+    These(Vec<Ident>),
+}
+
+impl SecondaryRoles {
+    /// The word used in rules: `unknown`, `usual`, `all`, `none`, `some`.
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Usual => "usual",
+            Self::All => "all",
+            Self::None => "none",
+            Self::These(_) => "some",
+        }
+    }
 }
 
 /// Why a name is no plain one.
@@ -40,6 +75,12 @@ pub(crate) enum Unnamed {
 }
 
 impl SessionNames {
+    /// Only what no statement can change: how names are folded, and which session it is.
+    #[must_use]
+    pub fn forgotten(&self) -> Self {
+        Self { fold_quoted: self.fold_quoted, number: self.number, ..Self::default() }
+    }
+
     /// One identifier as Snowflake stores it. The tokenizer leaves doubled quotes as they are.
     pub(crate) fn ident(&self, ident: &ast::Ident) -> Ident {
         self.stored(&ident.value, ident.quote_style.is_some())

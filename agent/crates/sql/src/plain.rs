@@ -6,7 +6,8 @@ use std::collections::BTreeSet;
 use sqlparser::tokenizer::{Token, TokenWithSpan, Word};
 
 use crate::{
-    Access, Class, Elsewhere, Opaque, Outputs, Parse, SessionNames, Sources, Statement, TableUse, definition,
+    Access, Class, Elsewhere, Opaque, Outputs, Parse, SecondaryRoles, SessionNames, Sources, Statement,
+    TableUse, definition,
 };
 
 /// Session parameters that change which table a name means.
@@ -52,6 +53,8 @@ pub(crate) fn bare(class: Class, words: &[String], verb_words: usize) -> Stateme
         verb: words.iter().take(verb_words).map(String::as_str).collect::<Vec<_>>().join(" "),
         parse: Parse::Full,
         is_inside: false,
+        role: None,
+        secondary_roles: SecondaryRoles::Unknown,
         tables: Vec::new(),
         containers: Vec::new(),
         objects: Vec::new(),

@@ -4,7 +4,9 @@ use std::mem::{size_of, size_of_val};
 
 use model::{ColumnName, Ident, TableName};
 
-use crate::{Container, Facts, Landing, ObjectUse, Output, Outputs, Sources, Statement};
+use crate::{
+    Container, Facts, Landing, ObjectUse, Output, Outputs, SecondaryRoles, SessionNames, Sources, Statement,
+};
 
 impl Facts {
     /// Their size in bytes, the text's included. What the allocator adds is not counted.
@@ -17,6 +19,30 @@ impl Facts {
             + size_of_val(self.literals())
             + size_of_val(statements)
             + statements.iter().map(of_statement).sum::<usize>()
+            + self.leaves().map_or(0, SessionNames::size)
+    }
+}
+
+impl SessionNames {
+    /// Their size in bytes, likewise.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        let of_variable = |(name, text): (&Ident, &String)| ident(name) + size_of::<String>() + text.len();
+        let places = [&self.database, &self.schema, &self.role];
+        size_of::<Self>()
+            + places
+                .into_iter()
+                .map(|place| place.as_ref().map_or(0, |place| place.as_str().len()))
+                .sum::<usize>()
+            + of_roles(&self.secondary_roles)
+            + self.variables.iter().map(of_variable).sum::<usize>()
+    }
+}
+
+fn of_roles(roles: &SecondaryRoles) -> usize {
+    match roles {
+        SecondaryRoles::These(roles) => roles.iter().map(ident).sum(),
+        _ => 0,
     }
 }
 
@@ -33,6 +59,8 @@ fn of_statement(statement: &Statement) -> usize {
         size_of::<ObjectUse>() + part(name.database.as_ref()) + part(name.schema.as_ref()) + ident(&name.name)
     });
     of_outputs(&statement.outputs)
+        + statement.role.as_ref().map_or(0, |role| role.as_str().len())
+        + of_roles(&statement.secondary_roles)
         + landings.sum::<usize>()
         + of_sources(&statement.decides_on)
         + objects.sum::<usize>()

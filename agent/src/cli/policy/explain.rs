@@ -140,6 +140,7 @@ pub(crate) fn run(config: &Path, args: &Args, output: Output) -> Outcome {
     let session = SessionNames {
         database: name(&args.database),
         schema: name(&args.schema),
+        role: (!args.role.is_empty()).then(|| Ident::unquoted(&args.role)),
         ..SessionNames::default()
     };
     let facts = Arc::new(sql::analyze(&text, &session, &catalog));

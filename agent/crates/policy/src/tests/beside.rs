@@ -42,7 +42,6 @@ fn decide(policies: &Policies, sql: &str, beside: Beside) -> Decision<Permit> {
         principal: &verified(),
         account: &AccountName::new("acme"),
         user: "U",
-        role: None,
         facts: &facts,
         query_id: query_id(),
         mode: Mode::Enforce,

@@ -64,6 +64,13 @@ reason = \"no rule permits SELECT\"
 principal = \"etl\"
 login = {{ credential = \"password\", static = true }}
 decision = \"permit\"
+
+[[case]]
+principal = \"etl\"
+session = {{ role = \"etl\", secondary_roles = \"none\", variables = {{ t = \"customers\" }} }}
+statement = \"select ssn from identifier($t)\"
+decision = \"permit\"
+masks = {{ SSN = \"partial\" }}
 "
     );
     assert_eq!(run(&rules, &good), "");

@@ -55,7 +55,6 @@ struct Case {
     facts: Arc<Facts>,
     account: AccountName,
     user: &'static str,
-    role: Option<&'static str>,
     mode: Mode,
 }
 
@@ -66,14 +65,14 @@ fn cases() -> Vec<Case> {
     };
     let mut cases = Vec::new();
     for (sql, names) in STATEMENTS.iter().flat_map(|sql| [(sql, session()), (sql, other.clone())]) {
-        let facts = read(sql, &names);
-        for principal in 0..5 {
-            for (user, role) in [("ETL_SVC", Some("OWNER")), ("ETL_SVC", None), ("ANN", Some("ETL"))] {
+        for (user, role) in [("ETL_SVC", Some("OWNER")), ("ETL_SVC", None), ("ANN", Some("ETL"))] {
+            let facts = read(sql, &SessionNames { role: role.map(Ident::exact), ..names.clone() });
+            for principal in 0..5 {
                 for (account, mode) in
                     [("acme", Mode::Enforce), ("acme", Mode::Observe), ("beta", Mode::Enforce)]
                 {
                     let (facts, account) = (facts.clone(), AccountName::new(account));
-                    cases.push(Case { principal, facts, account, user, role, mode });
+                    cases.push(Case { principal, facts, account, user, mode });
                 }
             }
         }
@@ -113,7 +112,6 @@ fn a_kept_answer_is_what_would_be_answered_afresh() {
                 principal: &principals[case.principal],
                 account: &case.account,
                 user: case.user,
-                role: case.role,
                 facts: &case.facts,
                 query_id: QueryId::new(Uuid::from_u128(round * 1_000_000 + n as u128)),
                 mode: case.mode,
@@ -139,7 +137,6 @@ fn ask_with<'a>(
         principal,
         account,
         user: "ETL_SVC",
-        role: None,
         facts,
         query_id: super::query_id(),
         mode: Mode::Enforce,

@@ -365,6 +365,31 @@ fn an_agent_and_the_operators_groups_are_there_for_rules() {
 }
 
 #[test]
+fn rules_see_the_roles_that_each_statement_runs_in() {
+    let rules = policies(
+        r#"@id("all") permit (principal, action in [Action::"statement", Action::"decide"], resource);
+           @id("etl-alone") forbid (principal, action in Action::"read", resource) unless { context.role == "ETL" };
+           @id("no-more") forbid (principal, action in Action::"ddl", resource)
+           unless { context.secondary_roles == "none" };"#,
+    );
+    let me = verified();
+    for (sql, expected) in [
+        ("select * from orders", "permit [all]"),
+        ("use role accountadmin", "permit [all]"),
+        ("begin use role accountadmin; select * from orders; end", "deny [etl-alone]"),
+        ("begin use role etl; select * from orders; end", "permit [all]"),
+        ("begin call p(); select * from orders; end", "deny [etl-alone]"),
+        ("execute immediate 'select * from orders'", "permit [all]"),
+        ("drop table orders", "deny [no-more]"),
+    ] {
+        assert!(verdict(&rules, &me, sql).starts_with(expected), "{sql}: {}", verdict(&rules, &me, sql));
+    }
+    let alone = SessionNames { secondary_roles: sql::SecondaryRoles::None, ..session() };
+    let told = show(&decide_in(&rules, &me, "drop table orders", Mode::Enforce, &alone));
+    assert_eq!(told, "permit [all]");
+}
+
+#[test]
 fn who_is_nobody_is_told_what_to_do() {
     let reads = policies(READS);
     let below = nobody().below_runner(Some("gitlab"));

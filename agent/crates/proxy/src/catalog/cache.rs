@@ -12,7 +12,7 @@ use std::{
 };
 
 use model::{AccountName, Ident, SessionId, TableName};
-use sql::Table;
+use sql::{SecondaryRoles, Table};
 use tokio::{sync::watch, time::Instant};
 
 use super::changes::{Change, InAccount};
@@ -21,13 +21,15 @@ use crate::{
     session::lock,
 };
 
-/// Who sees: the same user in the same role sees the same.
+/// Who sees: the same user in the same roles sees the same.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Sight {
     pub(crate) account: AccountName,
     pub(crate) user: String,
     /// None: the user's own.
     pub(crate) role: Option<Ident>,
+    /// The roles beside it.
+    pub(crate) secondary_roles: SecondaryRoles,
     /// Where it is not known who the user is.
     pub(crate) session: Option<SessionId>,
     /// Whether quoted names fold, in which case a view's text may say something else.
@@ -271,7 +273,8 @@ mod tests {
 
     fn sight(role: &str) -> Arc<Sight> {
         let (account, user) = (AccountName::new("acme"), "U".to_owned());
-        Arc::new(Sight { account, user, role: Some(Ident::exact(role)), session: None, fold_quoted: false })
+        let (role, secondary_roles) = (Some(Ident::exact(role)), SecondaryRoles::Usual);
+        Arc::new(Sight { account, user, role, secondary_roles, session: None, fold_quoted: false })
     }
 
     fn name(text: &str) -> TableName {

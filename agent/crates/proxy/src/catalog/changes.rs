@@ -71,12 +71,6 @@ pub(crate) fn runs_code(facts: &Facts) -> bool {
     facts.statements().map_or(true, |statements| statements.iter().any(runs))
 }
 
-/// Whether a text changes what its session sees of tables and views, beside its first role.
-pub(crate) fn changes_sight(facts: &Facts) -> bool {
-    let is_use = |statement: &Statement| statement.class == Class::Use;
-    all(facts).iter().any(is_use) && facts.text().as_str().to_ascii_uppercase().contains("SECONDARY")
-}
-
 /// The statements of a text; none of one that was not understood.
 fn all(facts: &Facts) -> &[Statement] {
     facts.statements().unwrap_or_default()
@@ -228,6 +222,5 @@ mod tests {
         assert!(private_names(&facts("create table v (x int)")).is_empty());
         assert!(renamed(&facts("alter table v rename to w")).contains(&table("DB", "S", "W")));
         assert!(runs_code(&facts("call p()")) && !runs_code(&facts("select 1")));
-        assert!(changes_sight(&facts("use secondary roles all")) && !changes_sight(&facts("use role r")));
     }
 }

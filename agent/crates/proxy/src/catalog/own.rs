@@ -17,6 +17,7 @@ use snowflake::{
     LoginReply, LoginRequest, LoginSuccess, QueryReply, RenewReply, SessionNames, own,
     sql_api::{ApiReply, Nulls},
 };
+use sql::SecondaryRoles;
 use tokio::{
     sync::Mutex,
     time::{Instant, timeout},
@@ -24,7 +25,10 @@ use tokio::{
 use tracing::debug;
 use uuid::Uuid;
 
-use super::{cache::Told, question};
+use super::{
+    cache::{Sight, Told},
+    question,
+};
 use crate::{
     corridor::{Corridor, Peer},
     housekeeping,
@@ -62,6 +66,7 @@ struct Live {
     token: Secret<String>,
     master: Option<Secret<String>>,
     role: Option<Ident>,
+    secondary_roles: SecondaryRoles,
     sequence: u64,
 }
 
@@ -71,8 +76,8 @@ pub(super) struct Errand<'a> {
     pub(super) corridor: &'a Corridor,
     pub(super) peer: &'a Peer,
     pub(super) session: SessionId,
-    pub(super) role: Option<&'a Ident>,
-    pub(super) fold_quoted: bool,
+    /// As whom.
+    pub(super) sight: &'a Sight,
     /// The headers of a request of the SQL API, which bring its credential: what is looked up for it needs no session.
     pub(super) bearer: Option<&'a HeaderMap>,
 }
@@ -143,7 +148,8 @@ impl Own {
             Said::Rows(Some(rows)) => question::definition(rows),
             Said::Rows(None) | Said::Failed { .. } => None,
         };
-        let table = definition.and_then(|text| question::table(name, columns, text, errand.fold_quoted));
+        let table =
+            definition.and_then(|text| question::table(name, columns, text, errand.sight.fold_quoted));
         Ok(table.map_or(Told::Hidden, |table| Told::Is(Arc::new(table))))
     }
 
@@ -177,7 +183,7 @@ impl Own {
         }
     }
 
-    /// Opens the session if there is none, and puts it into the role.
+    /// Opens the session if there is none, and puts it into the roles.
     async fn enter(&self, state: &mut State, errand: Errand<'_>, name: &TableName) -> Result<(), Unanswered> {
         match state {
             State::Open(_) => {}
@@ -187,20 +193,34 @@ impl Own {
             State::Unopened => self.open(state, errand, name).await?,
             State::Gone { .. } => return Err(Unanswered),
         }
+        let Sight { role: Some(role), secondary_roles, .. } = errand.sight else { return Err(Unanswered) };
         let State::Open(live) = state else { return Err(Unanswered) };
-        let Some(role) = errand.role else { return Err(Unanswered) };
-        if live.role.as_ref() == Some(role) {
-            return Ok(());
-        }
-        // What it is in until that is said, nobody knows.
-        live.role = None;
-        match self.say(state, errand, name, &question::into_role(role)).await? {
-            Said::Rows(_) => {}
-            Said::Failed { .. } => return Err(Unanswered),
+        if live.role.as_ref() != Some(role) {
+            // What it is in until that is said, nobody knows.
+            live.role = None;
+            self.take(state, errand, name, &question::into_role(role)).await?.role = Some(role.clone());
         }
         let State::Open(live) = state else { return Err(Unanswered) };
-        live.role = Some(role.clone());
+        if live.secondary_roles != *secondary_roles {
+            live.secondary_roles = SecondaryRoles::Unknown;
+            let text = question::beside_roles(secondary_roles).ok_or(Unanswered)?;
+            self.take(state, errand, name, &text).await?.secondary_roles = secondary_roles.clone();
+        }
         Ok(())
+    }
+
+    /// Has the session take roles.
+    async fn take<'s>(
+        &self,
+        state: &'s mut State,
+        errand: Errand<'_>,
+        name: &TableName,
+        text: &str,
+    ) -> Result<&'s mut Live, Unanswered> {
+        match (self.say(state, errand, name, text).await?, state) {
+            (Said::Rows(_), State::Open(live)) => Ok(live),
+            _ => Err(Unanswered),
+        }
     }
 
     async fn open(&self, state: &mut State, errand: Errand<'_>, name: &TableName) -> Result<(), Unanswered> {
@@ -210,7 +230,8 @@ impl Own {
             Ok(success) => {
                 let server_session = success.server_session_id.map(|id| id.to_string());
                 let LoginSuccess { token, master_token: master, names, .. } = success;
-                *state = State::Open(Live { token, master, role: names.role, sequence: 0 });
+                let (role, secondary_roles) = (names.role, SecondaryRoles::Usual);
+                *state = State::Open(Live { token, master, role, secondary_roles, sequence: 0 });
                 note(errand, audit::OwnStep::Opened { server_session }).await;
                 Ok(())
             }
@@ -306,7 +327,7 @@ async fn once(state: &mut State, errand: Errand<'_>, text: &str) -> Result<Optio
 /// questions want a session that is somewhere.
 fn beginning(errand: Errand<'_>, name: &TableName) -> SessionNames {
     let (database, schema) = (name.database.clone(), name.schema.clone());
-    SessionNames { database, schema, role: errand.role.cloned(), warehouse: None }
+    SessionNames { database, schema, role: errand.sight.role.clone(), warehouse: None }
 }
 
 /// Runs one statement by the SQL API, with the credential of a request that came by it.

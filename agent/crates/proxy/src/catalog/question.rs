@@ -2,7 +2,7 @@
 
 use model::{Ident, ResultSet, Rows, TableName};
 use snowflake::own::quoted;
-use sql::{SessionNames, Table, View};
+use sql::{SecondaryRoles, SessionNames, Table, View};
 
 /// The columns of a table or view.
 pub(super) fn columns_of(table: &TableName) -> Option<String> {
@@ -18,6 +18,17 @@ pub(super) fn definition_of(table: &TableName) -> Option<String> {
 /// Puts the session into a role.
 pub(super) fn into_role(role: &Ident) -> String {
     format!("USE ROLE {}", quoted(role))
+}
+
+/// Gives the session these roles beside its own; `None` if it cannot be said.
+pub(super) fn beside_roles(roles: &SecondaryRoles) -> Option<String> {
+    let list = match roles {
+        SecondaryRoles::Unknown | SecondaryRoles::Usual => return None,
+        SecondaryRoles::All => "ALL".to_owned(),
+        SecondaryRoles::None => "NONE".to_owned(),
+        SecondaryRoles::These(roles) => roles.iter().map(quoted).collect::<Vec<_>>().join(", "),
+    };
+    Some(format!("USE SECONDARY ROLES {list}"))
 }
 
 /// All three parts, or nothing: a name that is not whole means another table in every session.
@@ -133,6 +144,10 @@ mod tests {
             "SELECT GET_DDL('VIEW', '\"D\".\"s.t\".\"a\"\"b''c\\\\d\"')"
         );
         assert_eq!(into_role(&Ident::exact("R\"; DROP TABLE X")), "USE ROLE \"R\"\"; DROP TABLE X\"");
+        let some = SecondaryRoles::These(vec![Ident::exact("A"), Ident::exact("b\"")]);
+        assert_eq!(beside_roles(&some).unwrap(), "USE SECONDARY ROLES \"A\", \"b\"\"\"");
+        assert_eq!(beside_roles(&SecondaryRoles::All).unwrap(), "USE SECONDARY ROLES ALL");
+        assert_eq!(beside_roles(&SecondaryRoles::Usual), None);
         for half in [name([None, Some("S")], "T"), name([Some("D"), None], "T")] {
             assert_eq!((columns_of(&half), definition_of(&half)), (None, None));
         }

@@ -15,6 +15,8 @@ fn names(schema: &str) -> SessionNames {
     SessionNames {
         database: Some(Ident::exact("DB")),
         schema: Some(Ident::exact(schema)),
+        secondary_roles: SecondaryRoles::Usual,
+        variables: [(Ident::exact("T"), "t".to_owned()), (Ident::exact("S"), schema.to_owned())].into(),
         ..SessionNames::default()
     }
 }
@@ -136,13 +138,16 @@ async fn kept_answers_are_bounded_in_number_bytes_and_time() {
 #[tokio::test]
 async fn a_retry_under_other_names_has_only_those_that_are_the_same() {
     let retries = Retries::default();
-    let mut common = SessionNames::default();
+    let mut known = SessionNames::default();
     for (schema, database) in [("S", Some("DB")), ("OTHER", Some("DB")), ("S", Some("DB"))] {
         let now = SessionNames { database: database.map(Ident::exact), ..names(schema) };
-        common = first(&retries, 1).await.names(&now);
+        known = first(&retries, 1).await.names(&now);
     }
     // Between the first and the last time it was another schema, and it may have been executed then.
-    assert_eq!(common, SessionNames { database: Some(Ident::exact("DB")), ..SessionNames::default() });
+    let variables = [(Ident::exact("T"), "t".to_owned())].into();
+    assert_eq!(known, SessionNames { schema: None, variables, ..names("S") });
+    let other = SessionNames { secondary_roles: SecondaryRoles::All, ..names("S") };
+    assert_eq!(common(&other, &names("S")).secondary_roles, SecondaryRoles::Unknown);
 }
 
 #[tokio::test]

@@ -125,8 +125,8 @@ async fn log_in(
     let receipt = corridor.journal.open(intent(verdict)).await?;
     let user = bearer.user.clone().unwrap_or_default();
     // It has no names but those that each request brings.
-    let names = SessionNames::default();
-    let session = Session::new(session, account.clone(), user, peer.job(), names, false, None);
+    let names = sql::SessionNames::default();
+    let session = Session::new(session, account.clone(), user, peer.job(), names);
     let session = Arc::new(session.looking_up(Own::by_request()));
     let login = Mutex::new(Some(receipt));
     let admitted = Arc::new(Admitted { session: session.clone(), _permit: permit, login });

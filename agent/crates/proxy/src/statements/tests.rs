@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use model::{AccountName, Ident, SessionId};
-use snowflake::SessionNames;
+use sql::SessionNames;
 
 use super::*;
 use crate::{
@@ -18,7 +18,7 @@ fn id(n: usize) -> Uuid {
 fn session() -> Session {
     let names = SessionNames { schema: Some(Ident::exact("S")), ..SessionNames::default() };
     let id = SessionId::new(Uuid::from_u128(1));
-    Session::new(id, AccountName::new("acme"), "U".into(), "job".into(), names, false, None)
+    Session::new(id, AccountName::new("acme"), "U".into(), "job".into(), names)
 }
 
 async fn open(record: &Record, session: &Session, query: u128) -> Open {

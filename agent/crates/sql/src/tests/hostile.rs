@@ -124,7 +124,8 @@ fn what_cannot_be_told_is_said() {
         "set v = (select 't'); select * from identifier($v)",
         "set v = 't'; set v = $w; select * from identifier($v)",
         "set v = 't'; unset v; select * from identifier($v)",
-        "set (v, w) = ('t', 'u'); select * from identifier($v)",
+        "set (v, w) = ('t', 'u' || 'x'); select * from identifier($v)",
+        "set (v, w) = ('t'); select * from identifier($v)",
         "set v = 't'; call p(); select * from identifier($v)",
         "set v = 't'; execute immediate 'set v = ''u'''; select * from identifier($v)",
         "set v = 't'; begin set v = 'u'; end; select * from identifier($v)",
@@ -169,7 +170,9 @@ fn names_that_a_statement_leaves_are_not_taken_for_those_before() {
             "create procedure p() execute as caller as begin delete from t; end",
             "CREATE create:ANALYTICS.PUBLIC; SCRIPT; DELETE write:?.?.T",
         ),
+        ("execute immediate 'select 1'; select * from t", "SELECT read:ANALYTICS.PUBLIC.T"),
         ("use identifier($x); select * from t", "SELECT read:?.?.T"),
+        ("set (v, w) = ('t', 'u'); select * from identifier($w)", "SELECT read:ANALYTICS.PUBLIC.U"),
     ] {
         let line = facts(sql);
         assert!(line.ends_with(expected), "{sql}: {line}");

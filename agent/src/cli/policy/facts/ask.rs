@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use model::{Ident, SqlText};
 use serde_json::{Map, Value};
-use sql::{Catalog, SessionNames, Table};
+use sql::{Catalog, SecondaryRoles, SessionNames, Table};
 
 /// What is asked for.
 #[derive(Debug)]
@@ -46,6 +46,8 @@ fn session_names(session: &Map<String, Value>) -> Result<SessionNames, String> {
     let mut names = SessionNames {
         database: identifier("database")?,
         schema: identifier("schema")?,
+        role: identifier("role")?,
+        secondary_roles: secondary_roles(session.get("secondary_roles"))?,
         ..SessionNames::default()
     };
     match session.get("quoted_identifiers_ignore_case") {
@@ -68,6 +70,25 @@ fn session_names(session: &Map<String, Value>) -> Result<SessionNames, String> {
         Some(_) => return Err("`session.variables` is no object".to_owned()),
     }
     Ok(names)
+}
+
+/// `"all"`, `"none"`, `"usual"`, or a list of names.
+fn secondary_roles(written: Option<&Value>) -> Result<SecondaryRoles, String> {
+    match written {
+        None | Some(Value::Null) => Ok(SecondaryRoles::Unknown),
+        Some(Value::String(word)) if word == "all" => Ok(SecondaryRoles::All),
+        Some(Value::String(word)) if word == "none" => Ok(SecondaryRoles::None),
+        Some(Value::String(word)) if word == "usual" => Ok(SecondaryRoles::Usual),
+        Some(Value::Array(roles)) => {
+            let roles = roles.iter().map(|role| sql::identifier(role.as_str()?)).collect::<Option<Vec<_>>>();
+            roles.map(SecondaryRoles::These).ok_or_else(|| {
+                "`session.secondary_roles` holds something else than names of roles".to_owned()
+            })
+        }
+        Some(_) => {
+            Err("`session.secondary_roles` is neither \"all\", \"none\", \"usual\" nor a list".to_owned())
+        }
+    }
 }
 
 /// Tables with their columns. What is given is taken for all there is: a name that is found in `PUBLIC` alone is not in

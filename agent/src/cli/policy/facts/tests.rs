@@ -45,6 +45,9 @@ fn a_line_that_cannot_be_used_is_answered_with_its_id() {
         (json!(["sql"]), json!(7), "no JSON object"),
         (json!({"id": 1, "sql": "select 1", "session": "db"}), json!(1), "`session` is no object"),
         (json!({"id": 1, "sql": "select 1", "session": {"database": "a b"}}), json!(1), "`session.database`"),
+        (json!({"id": 1, "sql": "x", "session": {"role": 1}}), json!(1), "`session.role`"),
+        (json!({"id": 1, "sql": "x", "session": {"secondary_roles": "some"}}), json!(1), "secondary_roles"),
+        (json!({"id": 1, "sql": "x", "session": {"secondary_roles": ["a b"]}}), json!(1), "names of roles"),
         (
             json!({"id": 1, "sql": "select 1", "session": {"variables": {"a": 1}}}),
             json!(1),
