@@ -111,11 +111,13 @@ impl Evidence {
         self.principal.as_ref()
     }
 
-    /// What is to be remembered of it, where it was looked at now and may be told by its marks later.
+    /// What is to be remembered of it, where it was looked at now and may be told by its marks later. Where a file's digest
+    /// was not there in time, the next connection has it.
     pub(crate) fn to_remember(&self, principal: Option<Arc<Principal>>) -> Option<(Marks, Seen)> {
         let (marks, found) = (self.marks.clone()?, Arc::clone(self.found.as_ref().ok()?));
         let (facts, agent) = (self.facts.clone(), self.agent.clone());
-        (!facts.gone).then_some((marks, Seen { facts, agent, found, principal }))
+        let is_whole = !facts.gone && (facts.exe_sha256.is_some() || facts.exe.is_none());
+        is_whole.then_some((marks, Seen { facts, agent, found, principal }))
     }
 
     /// Evidence as a test wants it.

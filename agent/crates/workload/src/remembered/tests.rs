@@ -81,7 +81,9 @@ impl Host {
         fake.process(20, 1, 20).exe(&worker).cgroup("0::/system.slice/runner.service\n");
         fake.process(30, 20, 30).variables(STATED);
         fake.process(35, 30, 35).exe(Path::new("/usr/bin/make"));
-        fake.process(40, 35, 40).exe(Path::new("/usr/bin/python3")).cmdline(b"python3\0load.py\0");
+        let python = fake.root().join("python3");
+        std::fs::write(&python, "what it runs").unwrap();
+        fake.process(40, 35, 40).exe(&python).cmdline(b"python3\0load.py\0");
         let mut workload = workload(worker);
         workload.look_below(fake.root());
         let is_over = Arc::<AtomicBool>::default();
@@ -187,6 +189,20 @@ async fn what_cannot_be_told_from_another_is_not_remembered() {
     let deep = SocketOwner { pid: 119, start_ticks: Some(119), ..owner() };
     assert_eq!(host.who(&deep).await.1.assurance(), Assurance::Observed);
     assert!(host.again(&deep).is_none());
+}
+
+#[tokio::test]
+async fn a_process_whose_file_has_no_digest_is_looked_at_each_time() {
+    let host = Host::new();
+    host.who(&owner()).await;
+    let seen = host.again(&owner()).unwrap();
+    assert!(seen.facts.exe_sha256.is_some());
+    // What is too large is not read at all.
+    let python = std::fs::File::options().write(true).open(host.fake.root().join("python3")).unwrap();
+    python.set_len(1 << 40).unwrap();
+    host.fake.stat(40, 35, 40, 8);
+    host.who(&owner()).await;
+    assert!(host.again(&owner()).is_none());
 }
 
 #[tokio::test]
