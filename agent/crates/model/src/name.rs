@@ -1,22 +1,22 @@
 //! Names of things in Snowflake, by its rules: an unquoted identifier is upper-cased, a quoted one is kept.
 //! Source: Snowflake documentation, "Identifier requirements".
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
-/// One identifier, already normalized: what Snowflake stores, without quotes.
+/// One identifier, already normalized: what Snowflake stores, without quotes. Cheap to clone: names are told many times.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Ident(String);
+pub struct Ident(Arc<str>);
 
 impl Ident {
     /// An identifier written without quotes: folded to upper case.
     #[must_use]
     pub fn unquoted(text: &str) -> Self {
-        Self(text.to_uppercase())
+        Self(text.to_uppercase().into())
     }
 
     /// An identifier written in double quotes, or one Snowflake itself reported: kept as it is.
     pub fn exact(text: impl Into<String>) -> Self {
-        Self(text.into())
+        Self(text.into().into())
     }
 
     /// The name as Snowflake stores it.
@@ -71,7 +71,7 @@ pub struct TableName {
 
 impl fmt::Display for TableName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let part = |p: &Option<Ident>| p.as_ref().map_or("?".to_owned(), |i| i.0.clone());
+        let part = |p: &Option<Ident>| p.as_ref().map_or("?".to_owned(), |i| i.to_string());
         write!(f, "{}.{}.{}", part(&self.database), part(&self.schema), self.name)
     }
 }
