@@ -6,7 +6,8 @@ use model::SqlText;
 use sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use crate::{
-    Catalog, Class, Facts, Landing, Opaque, Outputs, SessionNames, Statement,
+    Access, Catalog, Class, Facts, Landing, Opaque, Output, Outputs, Parse, SessionNames, Sources, Statement,
+    body,
     cursor::Cursor,
     follow, lex, literal, read,
     script::{self, Role, Unit},
@@ -77,9 +78,10 @@ impl Reading<'_> {
                 }
                 inside.clone_from(&names);
             }
+            let at = self.statements.len();
             let change = self.unit(&unit, &inside, nesting)?;
             if !unit.is_inside {
-                let head = self.statements.last();
+                let head = self.statements.get(at);
                 is_definition = head.is_some_and(|head| head.class.group() == crate::Group::Ddl);
                 if let Some(head) = head.filter(|_| is_definition) {
                     inside = names_in_body(head, &significant_words(&unit), &names);
@@ -111,6 +113,13 @@ impl Reading<'_> {
         statement.is_inside = unit.is_inside || nesting > 0;
         (statement.role, statement.secondary_roles) = (names.role.clone(), names.secondary_roles.clone());
         self.fill(&statement);
+        let body = body::of(&significant, &statement)
+            .filter(|body| nesting < NESTING_MAX && body.len() <= self.bytes_left);
+        // What `WITH … AS PROCEDURE … CALL` makes runs here and now.
+        let body_names = body.as_ref().map(|_| match statement.class {
+            Class::Call => names.clone(),
+            _ => names_in_body(&statement, &significant_words(unit), names),
+        });
         self.statements.push(statement);
         if self.statements.len() > script::STATEMENTS_MAX {
             return Err(Opaque::TooMany);
@@ -120,6 +129,9 @@ impl Reading<'_> {
             let left = self.text(lex::tokens(&inner)?, names, nesting + 1)?;
             return Ok(Some(if left == *names { left } else { names.forgotten() }));
         }
+        if let (Some(body), Some(names)) = (body, body_names) {
+            self.body(&body, &names, nesting);
+        }
         Ok(match unit.role {
             // What is in it changes names, if anything does.
             Role::Block => None,
@@ -127,14 +139,49 @@ impl Reading<'_> {
         })
     }
 
+    /// The body of a routine, where it is a text. It does not run yet, so it fills nothing. One that cannot be read leaves
+    /// the routine as what it is: code that nobody here knows, like that in another language.
+    fn body(&mut self, body: &str, names: &SessionNames, nesting: usize) {
+        self.bytes_left -= body.len();
+        let (before, filled) = (self.statements.len(), self.filled.clone());
+        let read =
+            lex::tokens(body).map_err(Opaque::from).and_then(|tokens| self.text(tokens, names, nesting + 1));
+        self.filled = filled;
+        if read.is_err() {
+            self.statements.truncate(before);
+            if let Some(routine) = self.statements.last_mut() {
+                routine.parse = Parse::Partial;
+            }
+        }
+    }
+
     /// Remembers what a statement puts into tables.
     fn fill(&mut self, statement: &Statement) {
         self.filled.extend(statement.landings.iter().cloned());
+        if statement.moves_data && statement.landings.is_empty() {
+            self.filled.extend(moved(statement));
+        }
         if self.filled.len() > LANDINGS_FOLLOWED_MAX {
             let columns = Outputs::Unknown("too much was put into tables");
             self.filled = vec![Landing { table: None, columns, is_new: false }];
         }
     }
+}
+
+/// What is in the tables that are renamed, swapped or copied as a whole: what was in those that the statement names.
+fn moved(statement: &Statement) -> Vec<Landing> {
+    if statement.containers.iter().any(|used| used.access == Access::Read) {
+        let columns = Outputs::Unknown("all of a schema is copied");
+        return vec![Landing { table: None, columns, is_new: false }];
+    }
+    let read = statement.tables.iter().filter(|used| used.access == Access::Read);
+    let sources = Sources::Wildcard(read.map(|used| used.table.clone()).collect());
+    let columns = Outputs::Known(vec![Output { name: None, sources, is_many: true }]);
+    let changed =
+        statement.tables.iter().filter(|used| matches!(used.access, Access::Create | Access::Alter));
+    changed
+        .map(|used| Landing { table: Some(used.table.clone()), columns: columns.clone(), is_new: false })
+        .collect()
 }
 
 fn significant_words(unit: &Unit) -> Vec<String> {

@@ -55,6 +55,7 @@ pub(crate) fn read(tokens: &[&TokenWithSpan], names: &SessionNames) -> Option<St
         }
         End::Query => return None,
     };
+    let is_load = statement.class == Class::CopyLoad;
     if at.peek() == Some(&Token::LParen) {
         survey::skip_parentheses(&mut at);
     }
@@ -68,6 +69,12 @@ pub(crate) fn read(tokens: &[&TokenWithSpan], names: &SessionNames) -> Option<St
         Some(End::Query) => query(at, names, &mut statement)?,
     }
     statement.moves_data |= statement.tables.iter().any(|used| used.access == Access::Read);
+    if is_load {
+        crate::read::land(&mut statement, Access::Write);
+    } else {
+        let columns = Outputs::Unknown("it was not understood in full");
+        statement.landings.push(crate::Landing { table: None, columns, is_new: false });
+    }
     validation(at, &mut statement);
     statement.tables.sort();
     statement.tables.dedup();

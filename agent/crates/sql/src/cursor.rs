@@ -3,7 +3,7 @@
 use model::Ident;
 use sqlparser::tokenizer::{Token, TokenWithSpan, Word};
 
-use crate::SessionNames;
+use crate::{SessionNames, upper::Upper};
 
 /// A place among tokens that are neither white space nor comments. Copied to look ahead.
 #[derive(Clone, Copy)]
@@ -42,13 +42,13 @@ impl<'t> Cursor<'t> {
     }
 
     /// The unquoted word here, upper case; empty if there is none.
-    pub(crate) fn word(&self) -> String {
+    pub(crate) fn word(&self) -> Upper {
         self.word_ahead(0)
     }
 
     /// The unquoted word so many tokens after this one, upper case.
-    pub(crate) fn word_ahead(&self, by: usize) -> String {
-        self.ahead(by).and_then(word).unwrap_or_default().to_uppercase()
+    pub(crate) fn word_ahead(&self, by: usize) -> Upper {
+        Upper::of(self.ahead(by).and_then(word).unwrap_or_default())
     }
 
     /// Whether these words stand here, in any case.
@@ -65,6 +65,11 @@ impl<'t> Cursor<'t> {
             self.at += words.len();
         }
         stands
+    }
+
+    /// The same walk, so many tokens earlier.
+    pub(crate) fn returned(&self, by: usize) -> Self {
+        Self { at: self.at.saturating_sub(by), ..*self }
     }
 
     /// Passes so many tokens.
@@ -131,6 +136,11 @@ impl<'t> Cursor<'t> {
 
 /// No object's name has more.
 const PARTS_MAX: usize = 4;
+
+/// Whether the first token is this unquoted word, in any case.
+pub(crate) fn begins_with(tokens: &[&TokenWithSpan], wanted: &str) -> bool {
+    tokens.first().and_then(|t| word(&t.token)).is_some_and(|found| found.eq_ignore_ascii_case(wanted))
+}
 
 /// The unquoted word that a token is.
 pub(crate) fn word(token: &Token) -> Option<&str> {

@@ -30,6 +30,7 @@ const MODIFIERS: &[&str] = &[
     "READ",
     "ONLY",
     "TERSE",
+    "FORCE",
 ];
 
 /// Reads the statement if it is one of these.
@@ -132,6 +133,10 @@ impl<'a> Reader<'a> {
     /// Passes a name and notes it. A name that is computed leads elsewhere.
     fn named(&mut self, at: &mut Cursor<'_>, thing: Thing, access: Access) -> bool {
         let _exists = at.take(&["IF", "NOT", "EXISTS"]) || at.take(&["IF", "EXISTS"]);
+        // `ALTER WAREHOUSE SET …`, `… ON ACCOUNT TO ROLE r`: the one that the session is in.
+        if ["SET", "UNSET", "TO", "FROM"].iter().any(|word| at.stands(&[word])) {
+            return false;
+        }
         if let Some(Token::SingleQuotedString(text)) = at.peek()
             && let Some(parts) = crate::mentions::quoted_parts(text, self.names)
         {
@@ -199,11 +204,15 @@ fn define(verb: &str, mut at: Cursor<'_>, names: &SessionNames) -> Option<Statem
     let words = if class == Class::Administer { format!("{verb} {}", kind.words()) } else { verb.to_owned() };
     let mut reader = Reader::new(class, &words, names);
     reader.statement.effects.extend(kind.effect);
+    if verb == "DROP" && kind.words() == "INDEX" {
+        return Some(drop_index(at, reader));
+    }
     let mut is_named = reader.named(&mut at, kind.thing, access);
     while is_named && matches!(verb, "DROP" | "UNDROP") && at.take_token(&Token::Comma) {
         is_named = reader.named(&mut at, kind.thing, access);
     }
-    if !is_named && !at.is_at_end() && kind.thing != Thing::Object(ObjectKind::Account) {
+    let means_own = at.stands(&["SET"]) || at.stands(&["UNSET"]);
+    if !is_named && !at.is_at_end() && !means_own && kind.thing != Thing::Object(ObjectKind::Account) {
         reader.statement.parse = Parse::Partial;
         if at.stands(&["IDENTIFIER"]) || matches!(at.peek(), Some(Token::Placeholder(_))) {
             reader.statement.elsewhere.push(crate::Elsewhere::Identifier);
@@ -211,6 +220,20 @@ fn define(verb: &str, mut at: Cursor<'_>, names: &SessionNames) -> Option<Statem
     }
     rest(verb, kind, at, &mut reader);
     Some(reader.done())
+}
+
+/// `DROP INDEX t.i`: an index is a part of its table.
+fn drop_index(mut at: Cursor<'_>, mut reader: Reader<'_>) -> Statement {
+    let _exists = at.take(&["IF", "EXISTS"]);
+    let table = at.name(reader.names).map(|mut parts| {
+        parts.pop();
+        parts
+    });
+    match table.filter(|parts| !parts.is_empty()) {
+        Some(parts) => reader.thing(Thing::Table, &parts, Access::Alter),
+        None => reader.statement.parse = Parse::Partial,
+    }
+    reader.done()
 }
 
 /// What follows the name.
@@ -235,6 +258,14 @@ fn rest(verb: &str, kind: Kind, mut at: Cursor<'_>, reader: &mut Reader<'_>) {
     let reads = reader.statement.tables.len() > before || !reader.statement.functions.is_empty();
     let changes_rows_place = verb == "ALTER" && kind.thing == Thing::Table;
     reader.statement.moves_data = changes_rows_place || reads;
+    // A clone keeps the names of its columns, so it is followed as a whole.
+    let clones = at
+        .rest()
+        .iter()
+        .any(|t| crate::cursor::word(&t.token).is_some_and(|w| w.eq_ignore_ascii_case("CLONE")));
+    if verb == "CREATE" && kind.thing == Thing::Table && reads && !clones {
+        crate::read::land(&mut reader.statement, Access::Create);
+    }
     if changes_rows_place {
         // The tags of the old definition may not fit the new one: what it holds counts as read.
         let read = reader.statement.tables.iter().filter(|used| used.access == Access::Alter).cloned();
@@ -312,9 +343,18 @@ fn grant(verb: &str, mut at: Cursor<'_>, names: &SessionNames) -> Statement {
     let is_role = given.is_some_and(|kind| {
         use ObjectKind as O;
         matches!(kind.thing, Thing::Object(O::Role | O::DatabaseRole | O::ApplicationRole))
+            || kind.words() == "SERVICE ROLE"
     });
     if is_role && let Some(kind) = kinds::take(&mut at) {
-        reader.named(&mut at, kind.thing, Access::Grant);
+        // `d.s.service!role`, which has become one name.
+        if kind.thing == Thing::Object(ObjectKind::Service)
+            && let Some(mut parts) = at.name(names)
+        {
+            parts.pop();
+            reader.thing(kind.thing, &parts, Access::Grant);
+        } else {
+            reader.named(&mut at, kind.thing, Access::Grant);
+        }
     } else {
         while !at.is_at_end() && !at.stands(&["ON"]) && !at.stands(&["TO"]) && !at.stands(&["FROM"]) {
             at.pass(1);
@@ -408,6 +448,11 @@ fn describe(mut at: Cursor<'_>, names: &SessionNames) -> Statement {
         reader.statement.effects.insert(Effect::ResultScan);
         return reader.done();
     }
+    if at.take(&["SEARCH", "OPTIMIZATION", "ON"]) {
+        reader.named(&mut at, Thing::Table, Access::Read);
+        return reader.done();
+    }
+    let _available = at.take(&["AVAILABLE"]) || at.take(&["AS", "RESOURCE"]);
     match kinds::take(&mut at) {
         Some(kind) => {
             reader.named(&mut at, kind.thing, Access::Read);
@@ -429,7 +474,8 @@ fn show(mut at: Cursor<'_>, names: &SessionNames) -> Statement {
     let verb = if shown.is_empty() { "SHOW".to_owned() } else { format!("SHOW {shown}") };
     let mut reader = Reader::new(Class::Show, &verb, names);
     while !at.is_at_end() {
-        let leads = at.take(&["IN"]) || (shown == "GRANTS" && at.take(&["ON"]));
+        let is_in = at.take(&["IN"]);
+        let leads = is_in || ["ON", "TO", "OF", "FOR"].iter().any(|lead| at.take(&[lead]));
         if !leads {
             at.pass(1);
             continue;
@@ -438,13 +484,17 @@ fn show(mut at: Cursor<'_>, names: &SessionNames) -> Statement {
             Some(kind) => {
                 // `IN SCHEMA` alone is the session's.
                 let is_named = matches!(at.peek(), Some(Token::Word(word))
-                    if word.quote_style.is_some() || !matches!(word.value.to_uppercase().as_str(), "LIKE" | "STARTS" | "LIMIT" | "FROM"));
+                    if word.quote_style.is_some() || !matches!(at.word().as_str(), "LIKE" | "STARTS" | "LIMIT" | "FROM" | "IN"));
                 if is_named {
                     reader.named(&mut at, kind.thing, Access::Read);
                 }
             }
+            // The dimensions, facts and metrics of a semantic view.
+            None if is_in && shown == "SEMANTIC" => {
+                reader.named(&mut at, Thing::Table, Access::Read);
+            }
             None => {
-                let container = at.name(names).filter(|_| shown != "GRANTS");
+                let container = at.name(names).filter(|_| is_in && shown != "GRANTS");
                 match container.as_deref() {
                     Some([Some(database)]) => {
                         reader.container(Container::Database(database.clone()), Access::Read);

@@ -5,7 +5,7 @@ use sqlparser::ast::{
     Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, ObjectName, ObjectNamePart, Value,
 };
 
-use crate::Elsewhere;
+use crate::{Elsewhere, upper::Upper};
 
 /// What a call can reach.
 #[derive(Debug, PartialEq, Eq)]
@@ -27,20 +27,27 @@ pub(crate) fn reach(name: &ObjectName) -> Reach {
     let ObjectNamePart::Identifier(ident) = part else {
         return Reach::Elsewhere(Elsewhere::Identifier);
     };
-    let upper = ident.value.to_uppercase();
+    let upper = Upper::of(&ident.value);
+    let full = || ident.value.to_uppercase();
     match upper.as_str() {
-        _ if upper.starts_with("SYSTEM$") => Reach::Elsewhere(Elsewhere::SystemFunction(upper)),
+        _ if is_system(&ident.value) => Reach::Elsewhere(Elsewhere::SystemFunction(full())),
         "IDENTIFIER" => Reach::Elsewhere(Elsewhere::Identifier),
         "RESULT_SCAN" => Reach::Elsewhere(Elsewhere::ResultScan),
         "GET_PRESIGNED_URL"
         | "BUILD_SCOPED_FILE_URL"
         | "BUILD_STAGE_FILE_URL"
         | "GET_STAGE_LOCATION"
-        | "TO_FILE" => Reach::Elsewhere(Elsewhere::FileUrl(upper)),
+        | "TO_FILE" => Reach::Elsewhere(Elsewhere::FileUrl(full())),
         // A quoted name is upper case only if it is written so.
-        _ if (ident.quote_style.is_none() || ident.value == upper) && is_own(&upper) => Reach::Arguments,
-        _ => Reach::Unknown(upper),
+        _ if (ident.quote_style.is_none() || ident.value == *upper) && is_own(&upper) => Reach::Arguments,
+        _ => Reach::Unknown(full()),
     }
+}
+
+/// Whether a name is that of one of the functions that read and change the system itself.
+fn is_system(name: &str) -> bool {
+    let prefix = "SYSTEM$";
+    name.get(..prefix.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(prefix))
 }
 
 /// Whether a call ends the statements that run in this session and nothing else. Snowpark makes one when it closes its
@@ -70,7 +77,7 @@ pub(crate) fn table_reach(name: &ObjectName) -> Reach {
 
 fn qualified(name: &ObjectName) -> Reach {
     let has_system_part = name.0.iter().any(|part| match part {
-        ObjectNamePart::Identifier(ident) => ident.value.to_uppercase().starts_with("SYSTEM$"),
+        ObjectNamePart::Identifier(ident) => is_system(&ident.value),
         ObjectNamePart::Function(_) => true,
     });
     let text = name.to_string();

@@ -1,7 +1,9 @@
 //! The kinds of things that `CREATE`, `ALTER`, `DROP`, `SHOW`, `GRANT … ON` and their like speak of, by their words.
 //! Source: Snowflake documentation, "SQL command reference".
 
-use crate::{Effect, ObjectKind, cursor::Cursor};
+use sqlparser::tokenizer::Token;
+
+use crate::{Effect, ObjectKind, cursor::Cursor, upper::Upper};
 
 /// What a name after such words names.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -35,22 +37,31 @@ impl Kind {
 /// Passes the words of a kind, in the singular or the plural, and gives it. The longest wins: `DATABASE ROLE` is no
 /// `DATABASE`.
 pub(crate) fn take(at: &mut Cursor<'_>) -> Option<Kind> {
-    let fits = |kind: &&Kind| kind.words.iter().enumerate().all(|(i, word)| is_word(&at.word_ahead(i), word));
+    let words: [Upper; WORDS_MAX] = std::array::from_fn(|i| at.word_ahead(i));
+    let fits = |kind: &&Kind| kind.words.iter().zip(&words).all(|(word, found)| is_word(found, word));
     if let Some(kind) = KINDS.iter().filter(fits).max_by_key(|kind| kind.words.len()) {
         at.pass(kind.words.len());
         return Some(*kind);
     }
+    // `SNOWFLAKE.ML.FORECAST`: an instance of a class.
+    if at.stands(&["SNOWFLAKE"]) && at.ahead(1) == Some(&Token::Period) && at.ahead(3) == Some(&Token::Period)
+    {
+        at.pass(5);
+        return Some(INSTANCE);
+    }
     // `… POLICY` and `… INTEGRATION` have ever new first words.
-    let open = |i: usize| {
-        let word = at.word_ahead(i);
-        OPEN_KINDS.iter().find(|kind| kind.words.first().is_some_and(|own| is_word(&word, own)))
+    let open = |word: &Upper| {
+        OPEN_KINDS.iter().find(|kind| kind.words.first().is_some_and(|own| is_word(word, own)))
     };
-    let last = (1..4).find(|i| open(*i).is_some());
-    let last = last.filter(|last| (0..*last).all(|i| !at.word_ahead(i).is_empty()))?;
-    let kind = open(last)?;
+    let last = words.iter().skip(1).position(|word| open(word).is_some())? + 1;
+    let is_named = words.iter().take(last).all(|word| !word.is_empty());
+    let kind = words.get(last).and_then(open).filter(|_| is_named)?;
     at.pass(last + 1);
     Some(*kind)
 }
+
+/// Most words that a kind has.
+const WORDS_MAX: usize = 4;
 
 /// Whether a word is this one or its plural.
 fn is_word(found: &str, word: &str) -> bool {
@@ -81,6 +92,9 @@ const fn object(kind: ObjectKind) -> Thing {
 }
 
 use ObjectKind as O;
+
+/// `CREATE SNOWFLAKE.ML.FORECAST f (…)`.
+const INSTANCE: Kind = kind!(["INSTANCE"], object(O::Model));
 
 const OPEN_KINDS: &[Kind] = &[
     kind!(["POLICY"], object(O::Policy), admin PolicyChange),
@@ -127,6 +141,8 @@ const KINDS: &[Kind] = &[
     kind!(["NETWORK", "POLICY"], object(O::NetworkPolicy), admin PolicyChange),
     kind!(["NETWORK", "RULE"], object(O::NetworkRule), admin ExternalAccess),
     kind!(["POLICY"], object(O::Policy), admin PolicyChange),
+    kind!(["BACKUP", "POLICY"], object(O::Policy), admin PolicyChange),
+    kind!(["SNAPSHOT", "POLICY"], object(O::Policy), admin PolicyChange),
     kind!(["ORGANIZATION", "PROFILE"], object(O::AccountObject), admin),
     kind!(["RESOURCE", "MONITOR"], object(O::ResourceMonitor), admin),
     kind!(["ROLE"], object(O::Role), admin Grant),
@@ -139,10 +155,14 @@ const KINDS: &[Kind] = &[
     kind!(["ORGANIZATION", "USER", "GROUP"], object(O::AccountObject), admin Grant),
     kind!(["PERSONAL", "DATABASE"], Thing::Database),
     kind!(["WAREHOUSE"], object(O::Warehouse), admin),
+    kind!(["INTERACTIVE", "WAREHOUSE"], object(O::Warehouse), admin),
     kind!(["SERVICE"], object(O::Service), admin),
+    // `d.s.service!role`.
+    kind!(["SERVICE", "ROLE"], object(O::Service), admin Grant),
 
     kind!(["AGENT"], object(O::SchemaObject)),
     kind!(["ALERT"], object(O::Alert)),
+    kind!(["ARTIFACT", "REPOSITORY"], object(O::SchemaObject)),
     kind!(["CORTEX", "SEARCH", "SERVICE"], object(O::CortexSearchService)),
     kind!(["CORTEX", "AGENT"], object(O::SchemaObject)),
     kind!(["DATA", "METRIC", "FUNCTION"], object(O::Function)),
@@ -170,9 +190,6 @@ const KINDS: &[Kind] = &[
     kind!(["SNAPSHOT", "SET"], object(O::SchemaObject)),
     kind!(["BACKUP"], object(O::SchemaObject)),
     kind!(["BACKUP", "SET"], object(O::SchemaObject)),
-    kind!(["SNOWFLAKE", "ML", "ANOMALY_DETECTION"], object(O::Model)),
-    kind!(["SNOWFLAKE", "ML", "CLASSIFICATION"], object(O::Model)),
-    kind!(["SNOWFLAKE", "ML", "FORECAST"], object(O::Model)),
     kind!(["STREAMLIT"], object(O::Streamlit)),
     kind!(["TASK"], object(O::Task)),
     kind!(["TYPE"], object(O::SchemaObject)),

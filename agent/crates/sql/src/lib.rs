@@ -5,6 +5,7 @@
 //! Never: I/O, clocks, a verdict, or fewer tables than the statement can reach without saying so.
 
 mod analyze;
+mod body;
 mod catalog;
 mod class;
 mod copy;
@@ -35,6 +36,7 @@ mod statement;
 mod survey;
 #[cfg(test)]
 mod tests;
+mod upper;
 
 pub use analyze::analyze;
 pub use catalog::{Catalog, Routine, Table, View};

@@ -35,7 +35,7 @@ use self::{
     relation::{Part, Relation},
     scope::Mention,
 };
-use crate::{Catalog, Landing, Output, Outputs, SessionNames, Sources};
+use crate::{Catalog, Landing, Output, Outputs, SessionNames, Sources, reach};
 
 /// How much work is done for one statement: about as many steps as names are compared and sets are joined.
 const WORK_MAX: usize = 2_000_000;
@@ -62,11 +62,18 @@ pub(crate) fn follow(
     let mut walk = Walk::new(names, catalog, filled);
     let mut landings = Vec::new();
     let mut outputs = Outputs::Known(Vec::new());
-    if let Statement::Query(query) = statement {
-        let relation = walk.query(query, None);
-        outputs = walk.outputs(relation);
-    } else {
-        landings = walk.writes(statement);
+    match statement {
+        Statement::Query(query) => match reach::changed_by(query) {
+            Some(change) => {
+                let _names = query.with.as_ref().map(|with| walk.with(with, None));
+                landings = walk.writes(change);
+            }
+            None => {
+                let relation = walk.query(query, None);
+                outputs = walk.outputs(relation);
+            }
+        },
+        _ => landings = walk.writes(statement),
     }
     if walk.is_spent() {
         outputs = Outputs::Unknown("it is too large to be followed");
@@ -105,6 +112,8 @@ struct Walk<'c> {
     skips_aggregates: bool,
     /// Names of lambda parameters.
     parameters: HashSet<Ident>,
+    /// What a `WITH` calls the columns of the query that is gone through next.
+    given: Vec<Ident>,
     work_left: usize,
     wants: BTreeSet<TableName>,
 }
@@ -126,6 +135,7 @@ impl<'c> Walk<'c> {
             views: 0,
             skips_aggregates: false,
             parameters: HashSet::new(),
+            given: Vec::new(),
             work_left: WORK_MAX,
             wants: BTreeSet::new(),
         }

@@ -87,7 +87,6 @@ kinds! {
     Account, Account, "account";
     Application, Account, "application";
     ApplicationPackage, Account, "application-package";
-    ApplicationRole, Account, "application-role";
     ComputePool, Account, "compute-pool";
     Connection, Account, "connection";
     ExternalVolume, Account, "external-volume";
@@ -103,6 +102,8 @@ kinds! {
     Warehouse, Account, "warehouse";
     // Something of the account that has no kind here: a profile, a private exchange, an organization's own.
     AccountObject, Account, "account-object";
+    // An application is to its roles what a database is to its own.
+    ApplicationRole, Database, "application-role";
     DatabaseRole, Database, "database-role";
     Alert, Schema, "alert";
     CortexSearchService, Schema, "cortex-search-service";

@@ -7,7 +7,7 @@ use sqlparser::tokenizer::{Token, TokenWithSpan, Word};
 
 use crate::{
     Access, Class, Elsewhere, Opaque, Outputs, Parse, SecondaryRoles, SessionNames, Sources, Statement,
-    TableUse, definition,
+    TableUse, cursor, definition,
 };
 
 /// Session parameters that change which table a name means.
@@ -15,6 +15,13 @@ const NAME_PARAMETERS: &[&str] = &["SEARCH_PATH", "QUOTED_IDENTIFIERS_IGNORE_CAS
 
 /// Reads the statement if it is one of these; `None` leaves it to the parser.
 pub(crate) fn read(tokens: &[&TokenWithSpan], names: &SessionNames) -> Option<Statement> {
+    // What the parser is for; most statements are.
+    if ["SELECT", "WITH", "INSERT", "UPDATE", "DELETE", "MERGE"]
+        .iter()
+        .any(|verb| cursor::begins_with(tokens, verb))
+    {
+        return None;
+    }
     let words = leading_words(tokens);
     let first = words.first()?.as_str();
     let second = words.get(1).map(String::as_str);

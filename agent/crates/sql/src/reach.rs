@@ -7,7 +7,9 @@ use std::{
 };
 
 use model::{Ident, TableName};
-use sqlparser::ast::{Expr, Function, ObjectName, Query, SetExpr, TableFactor, TableVersion, Visit, Visitor};
+use sqlparser::ast::{
+    self, Expr, Function, ObjectName, Query, SetExpr, TableFactor, TableVersion, Visit, Visitor,
+};
 
 use crate::{
     Elsewhere, Opaque, SessionNames,
@@ -44,6 +46,7 @@ pub(crate) fn reached(node: &impl Visit, names: &SessionNames) -> Result<Reached
         scopes_of_ctes: HashMap::new(),
         no_tables: HashSet::new(),
         table_calls: HashSet::new(),
+        is_within: false,
     };
     match node.visit(&mut walk) {
         ControlFlow::Continue(()) => Ok(walk.found),
@@ -72,6 +75,8 @@ struct Walk<'a> {
     no_tables: HashSet<usize>,
     /// Addresses of calls that were judged as table functions.
     table_calls: HashSet<usize>,
+    /// Whether the walk is past the outermost query.
+    is_within: bool,
 }
 
 /// Addresses only serve to recognise a node within one walk; nothing is read through them.
@@ -150,7 +155,8 @@ impl Visitor for Walk<'_> {
     fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<Self::Break> {
         self.found.has_query = true;
         self.enter(query);
-        if !query.pipe_operators.is_empty() || !body_is_read(&query.body) {
+        let is_change = !std::mem::replace(&mut self.is_within, true) && changed_by(query).is_some();
+        if !query.pipe_operators.is_empty() || !(is_change || body_is_read(&query.body)) {
             return ControlFlow::Break(Box::new(Opaque::Form("query".to_owned())));
         }
         ControlFlow::Continue(())
@@ -234,6 +240,42 @@ impl Visitor for Walk<'_> {
             self.note(if ends_own { Reach::Arguments } else { functions::reach(&call.name) });
         }
         ControlFlow::Continue(())
+    }
+}
+
+/// The statement behind `WITH …` that changes rows; `None` if it is a query. Snowflake has a `WITH` of its own within such a
+/// statement, others have it before. Where one of its names is that of the table that is changed, nobody can say what is meant.
+pub(crate) fn changed_by(query: &Query) -> Option<&ast::Statement> {
+    let (SetExpr::Insert(change)
+    | SetExpr::Update(change)
+    | SetExpr::Delete(change)
+    | SetExpr::Merge(change)) = query.body.as_ref()
+    else {
+        return None;
+    };
+    let names = query.with.iter().flat_map(|with| &with.cte_tables).map(|cte| &cte.alias.name.value);
+    let target = match change {
+        ast::Statement::Insert(insert) => match &insert.table {
+            ast::TableObject::TableName(name) => Some(name),
+            _ => None,
+        },
+        ast::Statement::Update(update) => table_of(&update.table.relation),
+        ast::Statement::Merge(merge) => table_of(&merge.table),
+        ast::Statement::Delete(delete) => {
+            let (ast::FromTable::WithFromKeyword(from) | ast::FromTable::WithoutKeyword(from)) = &delete.from;
+            from.first().and_then(|from| table_of(&from.relation))
+        }
+        _ => None,
+    };
+    let target = target?.0.last()?.as_ident()?;
+    let is_hidden = names.into_iter().any(|name| name.eq_ignore_ascii_case(&target.value));
+    (!is_hidden).then_some(change)
+}
+
+fn table_of(factor: &TableFactor) -> Option<&ObjectName> {
+    match factor {
+        TableFactor::Table { name, .. } => Some(name),
+        _ => None,
     }
 }
 

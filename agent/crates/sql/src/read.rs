@@ -10,12 +10,13 @@ use sqlparser::{
 
 use crate::{
     Access, Catalog, Class, Effect, Elsewhere, Group, Landing, Opaque, Outputs, Parse, SessionNames, Sources,
-    Statement, copy,
+    Statement, TableUse, copy,
     cursor::Cursor,
     definition, depth, lex, mentions, plain, rewrite,
     script::{Role, Unit},
     statement,
     survey::{self, Place},
+    upper::Upper,
 };
 
 /// The parser goes on with another stack when less than this is left of its own. It looks now and then, and between two
@@ -263,13 +264,32 @@ fn partial(significant: &[&TokenWithSpan], names: &SessionNames) -> Option<State
                 statement.tables.iter().filter(|t| t.access == Access::Write).cloned().collect();
             statement
                 .tables
-                .extend(written.into_iter().map(|used| crate::TableUse { access: Access::Read, ..used }));
+                .extend(written.into_iter().map(|used| TableUse { access: Access::Read, ..used }));
             statement.moves_data = true;
         }
         _ => statement.moves_data = true,
     }
     tidy(&mut statement);
+    if matches!(class, Class::Insert | Class::Update | Class::Merge) {
+        land(&mut statement, Access::Write);
+    }
     Some(statement)
+}
+
+/// Which columns a statement fills that was not understood in full, and with what: it may be any, with anything.
+pub(crate) fn land(statement: &mut Statement, access: Access) {
+    let filled = statement.tables.iter().filter(|used| used.access == access);
+    let landing = |used: &TableUse| Landing {
+        table: Some(used.table.clone()),
+        columns: Outputs::Unknown("it was not understood in full"),
+        is_new: false,
+    };
+    statement.landings = filled.map(landing).collect();
+    // It is put somewhere, and nobody can say where.
+    if statement.landings.is_empty() && !statement.elsewhere.is_empty() {
+        let columns = Outputs::Unknown("it was not understood in full");
+        statement.landings.push(Landing { table: None, columns, is_new: false });
+    }
 }
 
 /// Whether a query holds the verb of a statement that changes something. Snowflake takes none; what it means is not for us
@@ -277,7 +297,7 @@ fn partial(significant: &[&TokenWithSpan], names: &SessionNames) -> Option<State
 fn changes_something(significant: &[&TokenWithSpan]) -> bool {
     let mut at = Cursor::new(significant);
     while let Some(token) = at.next() {
-        let word = crate::cursor::word(token).unwrap_or_default().to_uppercase();
+        let word = Upper::of(crate::cursor::word(token).unwrap_or_default());
         let is_call = at.peek() == Some(&Token::LParen);
         match word.as_str() {
             "INSERT" | "TRUNCATE" if is_call => {}

@@ -3,7 +3,7 @@
 
 use sqlparser::tokenizer::{Token, TokenWithSpan};
 
-use crate::{Effect, Outputs, SessionNames, Statement, cursor, lex, literal};
+use crate::{Effect, Outputs, SessionNames, Statement, cursor, lex, literal, upper::Upper};
 
 /// Stands for the result of an earlier statement of a chain. No object has that name: it is 300 characters long.
 fn pipe_name() -> String {
@@ -21,8 +21,13 @@ pub(crate) fn rewrite(tokens: &[TokenWithSpan], names: &SessionNames, piped: usi
         pattern: None,
         braces: 0,
         in_head: false,
+        fills: false,
+        in_merge: false,
+        closes: None,
     };
     rewriter.in_head = rewriter.word(0).is("CREATE");
+    rewriter.fills = rewriter.word(0).is("INSERT");
+    rewriter.in_merge = rewriter.word(0).is("MERGE");
     while rewriter.at < tokens.len() {
         if !rewriter.rule() {
             rewriter.keep(1);
@@ -54,6 +59,11 @@ struct Rewriter<'a> {
     braces: usize,
     /// Before the `AS` of a `CREATE`.
     in_head: bool,
+    /// Before the rows of an `INSERT`.
+    fills: bool,
+    in_merge: bool,
+    /// Where a parenthesis closes whose beginning was left out.
+    closes: Option<usize>,
 }
 
 impl Rewriter<'_> {
@@ -97,12 +107,18 @@ impl Rewriter<'_> {
 
     /// Applies a rule here; false if none fits.
     fn rule(&mut self) -> bool {
-        let Some(token) = self.tokens.get(self.at).map(|t| t.token.clone()) else { return false };
-        if self.pattern.is_some() && self.in_pattern(&token) {
+        let tokens = self.tokens;
+        let Some(token) = tokens.get(self.at).map(|t| &t.token) else { return false };
+        if self.pattern.is_some() && self.in_pattern(token) {
             return true;
         }
-        match &token {
-            Token::Word(word) if word.quote_style.is_none() => self.word_rule(&word.value.to_uppercase()),
+        match token {
+            Token::Word(word) if word.quote_style.is_none() => self.word_rule(&Upper::of(&word.value)),
+            Token::LParen if self.fills => self.rows_in_parentheses(),
+            Token::RParen if self.closes == Some(self.at) => {
+                self.drop(1);
+                true
+            }
             Token::LBrace => self.brace(),
             Token::RBrace if self.braces > 0 => {
                 self.braces -= 1;
@@ -125,6 +141,7 @@ impl Rewriter<'_> {
         if self.in_head && self.in_head_rule(word) {
             return true;
         }
+        self.fills &= !matches!(word, "SELECT" | "VALUES" | "WITH");
         match word {
             "IDENTIFIER" | "TABLE" => self.constant_name(),
             // What an array holds says nothing of columns.
@@ -138,6 +155,15 @@ impl Rewriter<'_> {
             {
                 self.keep(1);
                 self.drop(2);
+                true
+            }
+            // `MERGE`: `UPDATE ALL BY NAME` is what others write as `UPDATE SET *`.
+            "ALL" if self.word(1).is("BY") && self.word(2).is("NAME") && self.in_merge => {
+                if self.word_behind().is("UPDATE") {
+                    self.put(keyword("SET"));
+                }
+                self.put(Token::Mul);
+                self.drop(3);
                 true
             }
             "DIRECTED" if self.word(1).is("JOIN") => {
@@ -232,6 +258,18 @@ impl Rewriter<'_> {
                 return;
             }
         }
+    }
+
+    /// `INSERT INTO t (WITH … SELECT …)`: the parser takes the parenthesis for a list of columns.
+    fn rows_in_parentheses(&mut self) -> bool {
+        if !self.word(1).is("WITH") {
+            return false;
+        }
+        let mut end = Self { out: Vec::new(), ..*self };
+        end.drop_parentheses();
+        self.closes = end.at.checked_sub(1);
+        self.drop(1);
+        true
     }
 
     /// `IDENTIFIER('db.s.t')`, `IDENTIFIER($v)`, `TABLE('t')`: a name that is known.

@@ -6,7 +6,7 @@
 
 use sqlparser::tokenizer::{Token, TokenWithSpan};
 
-use crate::{Opaque, cursor, lex::is_space};
+use crate::{Opaque, cursor, lex::is_space, upper::Upper};
 
 /// Most statements in one text.
 pub(crate) const STATEMENTS_MAX: usize = 1000;
@@ -37,7 +37,9 @@ pub(crate) enum Role {
 /// Splits tokens into those of each statement; there is at least one.
 pub(crate) fn split(tokens: Vec<TokenWithSpan>) -> Result<Vec<Unit>, Opaque> {
     let mut splitter = Splitter::default();
-    let mut piece = Vec::new();
+    let is_one = !tokens.iter().any(|t| matches!(t.token, Token::SemiColon | Token::EOF));
+    // Most texts are one statement, and stay where they are.
+    let (mut piece, tokens) = if is_one { (tokens, Vec::new()) } else { (Vec::new(), tokens) };
     for token in tokens {
         match token.token {
             Token::EOF => {}
@@ -135,6 +137,7 @@ impl Splitter {
         let rest = |from: usize| span(from, usize::MAX);
         while let Some(first) = words.at(from) {
             match first.as_str() {
+                "BEGIN" if words.begins_transaction(from) => return self.statement_in_block(rest(from)),
                 "BEGIN" => {
                     self.depth += usize::from(!self.is_declaring);
                     self.is_declaring = false;
@@ -292,8 +295,8 @@ impl<'t> Words<'t> {
     }
 
     /// The unquoted word of this number, upper case; empty for another token, `None` at the end.
-    fn at(&self, number: usize) -> Option<String> {
-        self.token(number).map(|token| cursor::word(token).unwrap_or_default().to_uppercase())
+    fn at(&self, number: usize) -> Option<Upper> {
+        self.token(number).map(|token| Upper::of(cursor::word(token).unwrap_or_default()))
     }
 
     fn is_assignment(&self, from: usize) -> bool {
@@ -305,11 +308,15 @@ impl<'t> Words<'t> {
         let second = self.at(1);
         match self.at(0).as_deref() {
             Some("DECLARE" | "IF" | "FOR" | "WHILE" | "LOOP" | "REPEAT" | "CASE") => second.is_some(),
-            Some("BEGIN") => {
-                second.is_some_and(|word| !matches!(word.as_str(), "TRANSACTION" | "WORK" | "NAME"))
-            }
+            Some("BEGIN") => second.is_some() && !self.begins_transaction(0),
             _ => false,
         }
+    }
+
+    /// Whether the `BEGIN` of this number is that of a transaction.
+    fn begins_transaction(&self, number: usize) -> bool {
+        let next = self.at(number + 1);
+        next.is_some_and(|word| matches!(word.as_str(), "TRANSACTION" | "WORK" | "NAME"))
     }
 
     /// The number of the first of these words that stands outside of parentheses and of `CASE … END`.
@@ -320,7 +327,7 @@ impl<'t> Words<'t> {
                 Token::LParen => depth += 1,
                 Token::RParen => depth = depth.saturating_sub(1),
                 token => {
-                    let word = cursor::word(token).unwrap_or_default().to_uppercase();
+                    let word = Upper::of(cursor::word(token).unwrap_or_default());
                     if depth == 0 && cases == 0 && wanted.contains(&word.as_str()) {
                         return Some(number);
                     }

@@ -22,7 +22,7 @@ pub(crate) fn read(
     let reader = Reader { names, reached: reach::reached(parsed, names)? };
     let mut statement = reader.statement(parsed)?;
     let followed = lineage::follow(parsed, names, catalog, filled);
-    if matches!(parsed, ast::Statement::Query(_)) {
+    if statement.class == Class::Select {
         statement.outputs = followed.outputs;
     }
     statement.landings = followed.landings;
@@ -89,7 +89,13 @@ impl<'a> Effects<'a> {
 impl Reader<'_> {
     fn statement(self, parsed: &ast::Statement) -> Result<Statement, Opaque> {
         match parsed {
-            ast::Statement::Query(_) => self.facts(Effects::new(Class::Select, "SELECT")),
+            ast::Statement::Query(query) => {
+                let effects = match reach::changed_by(query) {
+                    Some(change) => self.rows(change).ok_or_else(|| form(change))?,
+                    None => Effects::new(Class::Select, "SELECT"),
+                };
+                self.facts(effects)
+            }
             ast::Statement::Call(call) => {
                 let mut statement = self.facts(Effects::new(Class::Call, "CALL"))?;
                 statement.functions.push(call.name.to_string());

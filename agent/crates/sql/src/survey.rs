@@ -144,16 +144,13 @@ impl Walk<'_, '_> {
             "USING" if is_call(self.at.ahead(1)) && !self.uses_tables() => self.leave(),
             "USING" => self.expect(Access::Read, true),
             "INTO" | "UPDATE" => self.expect_target(),
-            "OVERWRITE"
-                if self
-                    .at
-                    .behind()
-                    .and_then(cursor::word)
-                    .is_some_and(|w| w.eq_ignore_ascii_case("INSERT")) =>
-            {
+            "OVERWRITE" if self.follows("INSERT") => self.expect_target(),
+            "TRUNCATE" if self.at.position() == 0 => {
                 self.expect_target();
+                if self.at.word_ahead(1) == "MATERIALIZED" && self.at.word_ahead(2) == "VIEW" {
+                    self.at.pass(2);
+                }
             }
-            "TRUNCATE" if self.at.position() == 0 => self.expect_target(),
             "TABLE" if self.place == Place::Definition && self.follows("RETURNS") => {
                 self.at.pass(1);
                 skip_parentheses(&mut self.at);
@@ -177,6 +174,7 @@ impl Walk<'_, '_> {
                 self.level.no_function = true;
             }
             "IF" if ["NOT", "EXISTS"].contains(&self.at.word_ahead(1).as_str()) => {}
+            "OF" if self.follows("ARCHIVE") => self.expect(Access::Read, false),
             "CLONE" | "LIKE" | "ON" | "REFERENCES" | "AFTER" if self.place == Place::Definition => {
                 self.expect(Access::Read, word == "AFTER");
             }
@@ -349,6 +347,9 @@ fn is_no_function(word: &str) -> bool {
     matches!(
         word,
         "OVER"
+            | "PROCEDURE"
+            | "TABLES"
+            | "FILES"
             | "WITHIN"
             | "PARTITION"
             | "FILTER"

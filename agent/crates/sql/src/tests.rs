@@ -6,9 +6,11 @@ use model::{Ident, SqlText, TableName};
 
 use crate::{Catalog, Container, Outputs, Parse, SessionNames, Sources, Statement, Table, analyze};
 
+mod bodies;
 mod classes;
 mod hostile;
 mod lineage;
+mod mentioned;
 mod outputs;
 mod partial;
 mod refused;

@@ -46,7 +46,7 @@ impl Bases {
                 next
             }
         };
-        Flow { columns: vec![id], ..Flow::default() }
+        Flow { columns: Ids::one(id), ..Flow::default() }
     }
 
     pub(super) fn name(&self, table: TableId) -> Option<&TableName> {
@@ -59,9 +59,10 @@ impl Bases {
             return Sources::Unknown;
         }
         // In order of names, so that answers do not depend on the way.
-        let columns: BTreeSet<ColumnName> = flow.columns.iter().filter_map(|id| self.full(*id)).collect();
-        let columns: Vec<ColumnName> = columns.into_iter().collect();
-        let tables = self.names(&flow.wholes);
+        let mut columns: Vec<ColumnName> =
+            flow.columns.as_slice().iter().filter_map(|id| self.full(*id)).collect();
+        columns.sort_unstable();
+        let tables = self.names(flow.wholes.as_slice());
         match (columns.is_empty(), tables.is_empty()) {
             (_, false) => Sources::Within { columns, tables },
             (true, true) => Sources::Nothing,
@@ -89,10 +90,9 @@ fn number(count: usize) -> u32 {
 /// What can reach one value.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Flow {
-    /// In order, each once.
-    columns: Vec<ColumnId>,
+    columns: Ids,
     /// Tables any of whose columns can.
-    wholes: Vec<TableId>,
+    wholes: Ids,
     /// Whether anything can.
     is_unknown: bool,
     /// Whether it is more than one of these columns, unchanged.
@@ -105,7 +105,7 @@ impl Flow {
     }
 
     pub(super) fn whole(table: TableId) -> Self {
-        Self { wholes: vec![table], is_derived: true, ..Self::default() }
+        Self { wholes: Ids::one(table), is_derived: true, ..Self::default() }
     }
 
     pub(super) fn derived(mut self) -> Self {
@@ -114,24 +114,99 @@ impl Flow {
     }
 
     pub(super) fn is_nothing(&self) -> bool {
-        self.columns.is_empty() && self.wholes.is_empty() && !self.is_unknown
+        self.columns.as_slice().is_empty() && self.wholes.as_slice().is_empty() && !self.is_unknown
     }
 
     pub(super) fn wholes(&self) -> &[TableId] {
-        &self.wholes
+        self.wholes.as_slice()
     }
 
     /// How much work it is to join it to another.
     pub(super) fn len(&self) -> usize {
-        self.columns.len() + self.wholes.len() + 1
+        self.columns.as_slice().len() + self.wholes.as_slice().len() + 1
     }
 
     /// Adds what can reach another value.
     pub(super) fn absorb(&mut self, other: &Self) {
-        merge(&mut self.columns, &other.columns);
-        merge(&mut self.wholes, &other.wholes);
+        self.columns.absorb(&other.columns);
+        self.wholes.absorb(&other.wholes);
         self.is_unknown |= other.is_unknown;
         self.is_derived |= other.is_derived;
+    }
+}
+
+/// A set of numbers, in order. Most hold one or two, and those need no place on the heap.
+#[derive(Debug, Clone)]
+enum Ids {
+    Few(usize, [u32; FEW]),
+    Many(Vec<u32>),
+}
+
+/// How many a set holds in place.
+const FEW: usize = 4;
+
+impl Default for Ids {
+    fn default() -> Self {
+        Self::Few(0, [0; FEW])
+    }
+}
+
+impl PartialEq for Ids {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_slice() == other.as_slice()
+    }
+}
+
+impl Eq for Ids {}
+
+impl Ids {
+    fn one(id: u32) -> Self {
+        let mut few = [0; FEW];
+        few.fill(id);
+        Self::Few(1, few)
+    }
+
+    fn as_slice(&self) -> &[u32] {
+        match self {
+            Self::Few(count, few) => few.get(..*count).unwrap_or_default(),
+            Self::Many(many) => many,
+        }
+    }
+
+    fn absorb(&mut self, other: &Self) {
+        let from = other.as_slice();
+        if from.is_empty() {
+            return;
+        }
+        if self.as_slice().is_empty() {
+            self.clone_from(other);
+            return;
+        }
+        if let Self::Many(many) = self {
+            return merge(many, from);
+        }
+        for id in from {
+            self.insert(*id);
+        }
+    }
+
+    fn insert(&mut self, id: u32) {
+        let Err(at) = self.as_slice().binary_search(&id) else { return };
+        match self {
+            Self::Few(count, few) if *count < FEW => {
+                *count += 1;
+                if let Some(moved) = few.get_mut(at..*count) {
+                    moved.rotate_right(1);
+                    moved.iter_mut().take(1).for_each(|first| *first = id);
+                }
+            }
+            Self::Few(..) => {
+                let mut many = self.as_slice().to_vec();
+                many.insert(at, id);
+                *self = Self::Many(many);
+            }
+            Self::Many(many) => many.insert(at, id),
+        }
     }
 }
 
@@ -164,6 +239,21 @@ mod tests {
             merge(&mut set, from);
         }
         assert_eq!(set, [1, 2, 3, 5, 9]);
+    }
+
+    #[test]
+    fn a_set_holds_the_same_in_place_and_on_the_heap() {
+        let mut set = Ids::default();
+        let mut expected = Vec::new();
+        for id in [5, 1, 5, 9, 3, 7, 2, 7, 0, 8] {
+            set.absorb(&Ids::one(id));
+            merge(&mut expected, &[id]);
+            assert_eq!(set.as_slice(), expected);
+        }
+        let mut few = Ids::one(4);
+        few.absorb(&set);
+        merge(&mut expected, &[4]);
+        assert_eq!(few, Ids::Many(expected));
     }
 
     #[test]

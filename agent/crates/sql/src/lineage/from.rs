@@ -45,39 +45,16 @@ impl<'c> Walk<'c> {
     }
 
     fn join(&mut self, join: &Join, before: usize, tables: &mut Tables<'c>, outer: Option<&Scope<'_, 'c>>) {
-        use JoinOperator as J;
-        let constraint = match &join.join_operator {
-            J::Join(constraint)
-            | J::Inner(constraint)
-            | J::Left(constraint)
-            | J::LeftOuter(constraint)
-            | J::Right(constraint)
-            | J::RightOuter(constraint)
-            | J::FullOuter(constraint)
-            | J::CrossJoin(constraint) => constraint,
-            J::AsOf { match_condition, constraint } => {
-                self.decide([match_condition], &Scope::of(tables, outer));
-                constraint
-            }
-            // Not Snowflake's: which columns there are after them, nobody here knows.
-            J::Semi(_)
-            | J::LeftSemi(_)
-            | J::RightSemi(_)
-            | J::Anti(_)
-            | J::LeftAnti(_)
-            | J::RightAnti(_)
-            | J::CrossApply
-            | J::OuterApply
-            | J::StraightJoin(_)
-            | J::ArrayJoin
-            | J::LeftArrayJoin
-            | J::InnerArrayJoin => {
-                self.decides.absorb(&Flow::unknown());
-                let relation = Rc::new(Relation::unknown());
-                tables.entries.push(Entry { alias: None, tables: Vec::new(), relation });
-                return;
-            }
+        let Some(constraint) = constraint(&join.join_operator) else {
+            // Which columns there are after it, nobody here knows.
+            self.decides.absorb(&Flow::unknown());
+            let relation = Rc::new(Relation::unknown());
+            tables.entries.push(Entry { alias: None, tables: Vec::new(), relation });
+            return;
         };
+        if let JoinOperator::AsOf { match_condition, .. } = &join.join_operator {
+            self.decide([match_condition], &Scope::of(tables, outer));
+        }
         match constraint {
             JoinConstraint::None => {}
             JoinConstraint::On(condition) => self.decide([condition], &Scope::of(tables, outer)),
@@ -405,4 +382,54 @@ impl<'c> Walk<'c> {
         }
         flow
     }
+}
+
+/// What joins the rows of two tables; `None` for joins that are not Snowflake's.
+fn constraint(operator: &JoinOperator) -> Option<&JoinConstraint> {
+    use JoinOperator as J;
+    match operator {
+        J::Join(constraint)
+        | J::Inner(constraint)
+        | J::Left(constraint)
+        | J::LeftOuter(constraint)
+        | J::Right(constraint)
+        | J::RightOuter(constraint)
+        | J::FullOuter(constraint)
+        | J::CrossJoin(constraint)
+        | J::AsOf { constraint, .. } => Some(constraint),
+        J::Semi(_)
+        | J::LeftSemi(_)
+        | J::RightSemi(_)
+        | J::Anti(_)
+        | J::LeftAnti(_)
+        | J::RightAnti(_)
+        | J::CrossApply
+        | J::OuterApply
+        | J::StraightJoin(_)
+        | J::ArrayJoin
+        | J::LeftArrayJoin
+        | J::InnerArrayJoin => None,
+    }
+}
+
+/// The conditions of all joins of a `FROM` clause.
+pub(super) fn conditions(from: &[TableWithJoins]) -> Vec<&Expr> {
+    let mut found = Vec::new();
+    let mut left: Vec<&TableWithJoins> = from.iter().collect();
+    while let Some(item) = left.pop() {
+        let factors = std::iter::once(&item.relation).chain(item.joins.iter().map(|join| &join.relation));
+        left.extend(factors.filter_map(|factor| match factor {
+            TableFactor::NestedJoin { table_with_joins, .. } => Some(table_with_joins.as_ref()),
+            _ => None,
+        }));
+        for join in &item.joins {
+            if let Some(JoinConstraint::On(condition)) = constraint(&join.join_operator) {
+                found.push(condition);
+            }
+            if let JoinOperator::AsOf { match_condition, .. } = &join.join_operator {
+                found.push(match_condition);
+            }
+        }
+    }
+    found
 }

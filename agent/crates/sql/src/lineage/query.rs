@@ -25,7 +25,10 @@ impl<'c> Walk<'c> {
             return Relation::unknown();
         }
         self.queries += 1;
+        // They are the names of its own columns, and of none of those that its `WITH` has.
+        let given = std::mem::take(&mut self.given);
         let entered = query.with.as_ref().map_or_else(Vec::new, |with| self.with(with, outer));
+        self.given = given;
         let relation = self.body_of(query, outer);
         for name in entered {
             if let Some(stack) = self.ctes.get_mut(&name) {
@@ -143,7 +146,13 @@ impl<'c> Walk<'c> {
                 Some((anchor, step)) => {
                     self.recursive(&name, &columns, (anchor, step, with.recursive), outer)
                 }
-                None => self.query(&cte.query, outer).renamed(columns, &mut self.bases),
+                None => {
+                    // Its clauses may name what it shows by the names that it is given here.
+                    self.given.clone_from(&columns);
+                    let rows = self.query(&cte.query, outer);
+                    self.given.clear();
+                    rows.renamed(columns, &mut self.bases)
+                }
             };
             self.ctes.entry(name.clone()).or_default().push(Rc::new(relation));
             entered.push(name);
@@ -199,12 +208,12 @@ impl<'c> Walk<'c> {
 
     fn or_table(&mut self, part: &Part<'c>, table: &Rest) -> Part<'c> {
         match part {
-            Part::Column(Column { name: Some(name), may_be_word, flow }) => {
-                let mut flow = flow.clone();
-                for id in &table.tables {
-                    flow.absorb(&self.bases.column(*id, name));
+            Part::Column(column) if column.name.is_some() => {
+                let mut column = column.clone();
+                for (id, name) in table.tables.iter().zip(column.name.iter().cycle()) {
+                    column.flow.absorb(&self.bases.column(*id, name));
                 }
-                Part::Column(Column { name: Some(name.clone()), may_be_word: *may_be_word, flow })
+                Part::Column(column)
             }
             other => other.clone(),
         }

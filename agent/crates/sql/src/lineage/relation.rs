@@ -18,6 +18,11 @@ impl Column {
     pub(super) fn named(name: Ident, flow: Flow) -> Self {
         Self { name: Some(name), may_be_word: false, flow }
     }
+
+    /// One whose name nobody here can say.
+    pub(super) fn nameless(flow: Flow) -> Self {
+        Self { name: None, may_be_word: true, flow }
+    }
 }
 
 /// Any number of columns.

@@ -153,18 +153,16 @@ impl<'c> Walk<'c> {
         };
         // With several functions, or named ones, the names are made of both.
         if functions.len() > 1 || functions.iter().any(|function| function.alias.is_some()) {
-            return Relation::columns((0..functions.len() * list.len()).map(|_| Column {
-                name: None,
-                may_be_word: true,
-                flow: cell.clone(),
-            }));
+            return Relation::columns(
+                (0..functions.len() * list.len()).map(|_| Column::nameless(cell.clone())),
+            );
         }
         Relation::columns(list.iter().map(|value| match (&value.alias, &value.expr) {
             (Some(alias), _) => Column::named(self.names.ident(alias), cell.clone()),
             (None, Expr::Value(text)) if matches!(text.value, Value::SingleQuotedString(_)) => {
                 Column::named(Ident::exact(text.value.to_string()), cell.clone())
             }
-            (None, _) => Column { name: None, may_be_word: true, flow: cell.clone() },
+            (None, _) => Column::nameless(cell.clone()),
         }))
     }
 
@@ -216,7 +214,7 @@ impl<'c> Walk<'c> {
                             }
                             _ => None,
                         };
-                        Part::Column(Column { name, may_be_word: true, flow: self.expression(expr, &scope) })
+                        Part::Column(Column { name, ..Column::nameless(self.expression(expr, &scope)) })
                     })
                     .collect();
                 Relation::of(parts)

@@ -99,9 +99,12 @@ impl<'c> Walk<'c> {
         let mut at = Some(scope);
         let mut is_inner = false;
         while let Some(scope) = at {
-            self.among_aliases(scope.aliases, name, is_inner, &mut meaning);
-            is_inner = true;
             self.among_tables(scope.tables, name, &mut meaning);
+            // In a select list a column that there is hides an entry of its name. Elsewhere either may be meant.
+            if !meaning.is_certain || !matches!(scope.aliases, Aliases::Pending(_)) {
+                self.among_aliases(scope.aliases, name, is_inner, &mut meaning);
+            }
+            is_inner = true;
             if meaning.is_certain {
                 return meaning.flow;
             }

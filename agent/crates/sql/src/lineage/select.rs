@@ -11,8 +11,9 @@ use sqlparser::ast::{
 use super::{
     Walk,
     flow::Flow,
+    from::conditions,
     like,
-    relation::{Column, Part, Relation, Rest},
+    relation::{Column, Part, Relation, Rest, same_but_case},
     scope::{Aliases, Mention, Pending, Scope},
 };
 
@@ -34,6 +35,7 @@ impl<'c> Walk<'c> {
         order_by: Option<&OrderBy>,
         outer: Option<&Scope<'_, 'c>>,
     ) -> Relation<'c> {
+        let given = std::mem::take(&mut self.given);
         let tables = self.from(&select.from, outer);
         let bare = Scope::of(&tables, outer);
         let windows = (!select.named_window.is_empty()).then(|| self.named_windows(select, &bare));
@@ -50,13 +52,18 @@ impl<'c> Walk<'c> {
             }
         }
         self.follow_aliases(&mut items);
-        let known: Vec<(Option<Ident>, Flow)> = names
+        let mut known: Vec<(Option<Ident>, Flow)> = names
             .into_iter()
             .zip(&items)
             .map(|(name, item)| (name, item.relation.everything(&mut self.bases)))
             .collect();
+        self.decide_by_alias(select, &known, &bare);
+        let listed = known.len();
+        let renamed = given.into_iter().zip(&known).map(|(name, (_, flow))| (Some(name), flow.clone()));
+        let renamed: Vec<_> = renamed.collect();
+        known.extend(renamed);
         let scope = Scope { aliases: Aliases::Known(&known), windows: windows.as_ref(), ..bare };
-        self.clauses(select, &scope, &known);
+        self.clauses(select, &scope, known.get(..listed).unwrap_or_default());
         let mut all = Relation::default();
         for item in items {
             all.append(item.relation);
@@ -68,10 +75,26 @@ impl<'c> Walk<'c> {
         }
         if let Some(order_by) = order_by {
             let mut outputs = Flow::default();
-            known.iter().for_each(|(_, flow)| outputs.absorb(flow));
+            known.iter().take(listed).for_each(|(_, flow)| outputs.absorb(flow));
             self.order_by(order_by, &outputs, &scope);
         }
         all
+    }
+
+    /// Snowflake lets the condition of a join name an entry of the select list.
+    fn decide_by_alias(&mut self, select: &Select, known: &[(Option<Ident>, Flow)], bare: &Scope<'_, 'c>) {
+        let is_alias = |name: &Ident| {
+            known.iter().any(|(alias, _)| alias.as_ref().is_some_and(|alias| same_but_case(alias, name)))
+        };
+        for condition in conditions(&select.from) {
+            let mut names_one = false;
+            super::each_column(condition, &mut |parts| {
+                names_one |= matches!(parts, [part] if is_alias(&self.names.ident(part)));
+            });
+            if names_one {
+                self.decide([condition], &Scope { aliases: Aliases::Known(known), ..*bare });
+            }
+        }
     }
 
     /// The name under which other entries can mean this one. Without an alias it is the column's own, which they find
@@ -93,8 +116,8 @@ impl<'c> Walk<'c> {
         let relation = match item {
             SelectItem::UnnamedExpr(expr) => {
                 let name = own_name(expr).map(|ident| self.names.ident(ident));
-                let may_be_word = may_be_word(expr);
                 let flow = self.expression(expr, scope);
+                let may_be_word = may_be_word(expr);
                 Relation::columns([Column { name, may_be_word, flow }])
             }
             SelectItem::ExprWithAlias { expr, alias } => {

@@ -122,7 +122,7 @@ impl<'c> Walk<'c> {
                                 MultiTableInsertValue::Expr(expr) => self.expression(expr, &scope),
                                 MultiTableInsertValue::Default => Flow::default(),
                             };
-                            Column { name: None, may_be_word: true, flow }
+                            Column::nameless(flow)
                         })
                         .collect();
                     Relation::columns(columns)
@@ -229,7 +229,7 @@ impl<'c> Walk<'c> {
             let flow = self.expression(value, scope);
             match names.get(at) {
                 Some(name) => add(columns, name.clone(), &flow),
-                None => columns.push(Column { name: None, may_be_word: true, flow }),
+                None => columns.push(Column::nameless(flow)),
             }
         }
     }

@@ -84,8 +84,16 @@ fn an_output_may_be_named_by_another() {
     known(&[
         ("select ssn as s, upper(s) as r from t", "S=T.SSN R=T.SSN"),
         ("select upper(r) as q, lower(p) as r, ssn as p from t", "Q=T.SSN R=T.SSN P=T.SSN"),
-        ("select ssn as a, a as b from t", "A=T.SSN B=T.A|T.SSN"),
-        ("select a as b, b as a from t", "B=T.A|T.B A=T.A|T.B"),
+        // A column that there is hides an entry of the select list, and nothing else hides one.
+        ("select ssn as a, a as b from t", "A=T.SSN B=T.A"),
+        ("select a as b, b as a from t", "B=T.A A=T.B"),
+        ("select ssn as a, a as b from (select * from t)", "A=T.SSN B=T.A"),
+        ("select a || b as a, (select max(x) from u where y = a) as m from t", "A=T.A|T.B M=U.X / T.A|U.Y"),
+        ("select ssn as a from t where a = 'x'", "A=T.SSN / T.A|T.SSN"),
+        // The condition of a join may name one, too.
+        ("select upper(t.ssn) as k, u.x from t join u on k = u.y", "K=T.SSN X=U.X / ?"),
+        // And what a WITH calls a column may be meant within its own query.
+        ("with w (k) as (select max(ssn) from t having k > 'a') select k from w", "K=T.SSN / T.SSN"),
         ("select ssn as s from t where s = '1'", "S=T.SSN / T.SSN"),
         ("select upper(ssn) as s, count(*) from t group by s having s > 'a'", "S=T.SSN =- / T.SSN"),
         ("select a, b from t order by 2", "A=T.A B=T.B / T.A|T.B"),
@@ -96,6 +104,19 @@ fn an_output_may_be_named_by_another() {
             "K=T.A M=T.A|U.X / T.A|U.Y",
         ),
         ("select max(ssn), \"MAX(SSN)\" as m from t", "=T.SSN M=T.SSN"),
+    ]);
+}
+
+#[test]
+fn what_an_entry_is_called_decides_where_the_tables_are_not_known() {
+    open(&[
+        ("select upper(t.ssn) as k from t join u on k = u.y", "K=T.SSN / T.K|T.SSN|U.K|U.Y"),
+        ("select upper(t.ssn) as k from (t join u on k = u.y)", "K=T.SSN / T.K|T.SSN|U.K|U.Y"),
+        ("with w (k) as (select max(ssn) from t having k > 'a') select k from w", "K=T.SSN / T.K|T.SSN"),
+        (
+            "with w (k) as (with z as (select x from t) select y from z qualify k > 1) select k from w",
+            "K=? / ?",
+        ),
     ]);
 }
 

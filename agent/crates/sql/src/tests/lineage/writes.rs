@@ -21,6 +21,13 @@ fn rows_of_queries() {
             "insert all into tgt into new select a, b, ssn from t",
             "TGT: P=T.A Q=T.B R=T.SSN NEW: A=T.A B=T.B SSN=T.SSN",
         ),
+        // As others write it.
+        ("with x as (select * from u) insert into tgt select ssn, x, y from x", "TGT: P=U.SSN Q=U.X R=U.Y"),
+        ("insert into tgt (with x as (select * from u) select ssn, x, y from x)", "TGT: P=U.SSN Q=U.X R=U.Y"),
+        (
+            "insert into tgt (q, p) (with x as (select * from u) select ssn, x from (select * from x)) ",
+            "TGT: Q=U.SSN P=U.X",
+        ),
         ("create table n as select a, upper(ssn) as s from t", "N: A=T.A S=T.SSN"),
         (
             "create or replace temporary table n (k varchar, l int) as select ssn, a from t",
@@ -48,6 +55,19 @@ fn changes_of_rows() {
             "TGT: P=T.SSN Q=TGT.R / T.A|TGT.Q",
         ),
         ("update tgt set p = q", "TGT: P=TGT.Q / -"),
+        (
+            "with s as (select a, ssn from t) update tgt set p = s.ssn from s where s.a = tgt.q",
+            "TGT: P=T.SSN / T.A|TGT.Q",
+        ),
+        ("with s as (select ssn from t) delete from tgt using s where p = s.ssn", " / T.SSN|TGT.P"),
+        (
+            "merge into tgt using t on p = a when matched then update all by name",
+            "TGT: *=T.A|T.B|T.C|T.ID|T.SSN|T.V|TGT.P|TGT.Q|TGT.R",
+        ),
+        (
+            "merge into tgt using t on p = a when not matched then insert all by name",
+            "TGT: *=T.A|T.B|T.C|T.ID|T.SSN|T.V|TGT.P|TGT.Q|TGT.R",
+        ),
         ("update tgt x set x.p = (select max(ssn) from t where t.a = x.q)", "TGT: P=T.SSN / T.A|TGT.Q"),
         ("delete from tgt where p in (select ssn from t)", " / T.SSN|TGT.P"),
         ("delete from tgt using t where tgt.p = t.ssn", " / T.SSN|TGT.P"),
@@ -99,6 +119,16 @@ fn what_a_text_puts_into_a_table_is_in_it_from_then_on() {
         ("insert into identifier($x) select ssn from t; select a from u", "A=?"),
         ("insert into identifier($x) select ssn from t; select x from u", "X=T.SSN|U.X"),
         ("select ssn from t; select a from t", "A=T.A"),
+        // A table that got another name, or another's place, holds what it held.
+        ("alter table t rename to n; select ssn as s from n", "S=N.SSN|T.*"),
+        ("alter table tgt swap with u; select p from tgt", "P=TGT.P|TGT.*|U.*"),
+        ("create schema s2 clone public; select a from s2.t", "A=?"),
+        ("insert into tgt table u; select p from tgt", "P=?"),
+        // What a routine would do is not done.
+        (
+            "create procedure p() returns int as 'begin insert into t select * from u; end'; select a from t",
+            "A=T.A",
+        ),
     ]);
     open(&[("insert into n select * from t; select a from n", "A=N.A|T.*")]);
 }
