@@ -1,5 +1,6 @@
 //! Where tagged data went, on disk: one line of JSON for each place, in a file of the state folder.
 //!
+//! What was dropped stays in it for as long as Snowflake could bring it back: its tags would come back with it.
 //! A line is flushed before anybody acts on it. A line that a crash cut short was never acted on, so it is left out. Any
 //! other line that cannot be read is an error at the start: without it, data might be shown that must not be.
 
@@ -11,16 +12,21 @@ use std::{
     path::{Path, PathBuf},
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::{Context, Result};
 use model::{AccountName, Ident};
 use policy::Carried;
-use proxy::{Copies, Place, Shelf};
+use proxy::{Copies, Place, Shelf, State};
 use serde::{Deserialize, Serialize};
 
 /// The file, in the state folder.
 const FILE: &str = "copies.jsonl";
+
+/// How long what was dropped can be brought back, and some time for the clock.
+/// Source: Snowflake documentation, "Data retention period for Time Travel": up to 90 days.
+const BRINGS_BACK_MAX: Duration = Duration::from_secs(100 * 24 * 3600);
 
 /// A line of the file.
 #[derive(Debug, Serialize, Deserialize)]
@@ -39,6 +45,9 @@ struct Line {
     /// Whether it is none any more.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     gone: bool,
+    /// When what was there was dropped, in seconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    dropped: Option<u64>,
 }
 
 /// Reads the file, leaves out of it what counts no more, and opens it for more.
@@ -46,7 +55,9 @@ pub(crate) fn open(state: &Path) -> Result<Arc<Copies>> {
     let path = state.join(FILE);
     let at = || format!("the list of where tagged data went, {}, cannot be used", path.display());
     let kept = read(&path).with_context(at)?;
-    let places = Copies::new(kept, Arc::new(Nowhere)).places();
+    let mut places = Copies::new(kept, Arc::new(Nowhere)).places();
+    let oldest = now().saturating_sub(BRINGS_BACK_MAX.as_secs());
+    places.retain(|place| !matches!(place.state, State::Dropped(Some(at)) if at < oldest));
     let file = write_anew(&path, &places).with_context(at)?;
     Ok(Arc::new(Copies::new(places, Arc::new(Disk { file: Arc::new(Mutex::new(file)) }))))
 }
@@ -96,7 +107,7 @@ impl Shelf for Disk {
     fn keep(&self, place: Place) -> Pin<Box<dyn Future<Output = io::Result<()>> + Send>> {
         let file = self.file.clone();
         let write = move || {
-            let line = line(&place)?;
+            let line = line(&dated(place))?;
             let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
             let before = file.metadata()?.len();
             let written = file.write_all(&line).and_then(|()| file.sync_data());
@@ -107,6 +118,18 @@ impl Shelf for Disk {
             written
         };
         Box::pin(async move { tokio::task::spawn_blocking(write).await.map_err(io::Error::other)? })
+    }
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+/// With the time of a drop that has none yet.
+fn dated(place: Place) -> Place {
+    match place.state {
+        State::Dropped(None) => Place { state: State::Dropped(Some(now())), ..place },
+        _ => place,
     }
 }
 
@@ -121,7 +144,7 @@ impl Shelf for Nowhere {
 
 impl From<&Place> for Line {
     fn from(place: &Place) -> Self {
-        let Place { account, carried, is_gone } = place;
+        let Place { account, carried, state } = place;
         let text = |part: &Option<Ident>| part.as_ref().map(ToString::to_string);
         Self {
             account: account.to_string(),
@@ -130,7 +153,11 @@ impl From<&Place> for Line {
             table: text(&carried.table),
             column: text(&carried.column),
             tags: carried.tags.iter().cloned().collect(),
-            gone: *is_gone,
+            gone: *state == State::Gone,
+            dropped: match state {
+                State::Dropped(at) => Some(at.unwrap_or_default()),
+                State::Here | State::Gone => None,
+            },
         }
     }
 }
@@ -145,7 +172,12 @@ impl From<Line> for Place {
             column: part(line.column),
             tags: line.tags.into_iter().collect(),
         };
-        Self { account: AccountName::new(&line.account), carried, is_gone: line.gone }
+        let state = match (line.gone, line.dropped) {
+            (true, _) => State::Gone,
+            (false, Some(at)) => State::Dropped(Some(at)),
+            (false, None) => State::Here,
+        };
+        Self { account: AccountName::new(&line.account), carried, state }
     }
 }
 
@@ -170,12 +202,34 @@ mod tests {
         disk.keep(place.clone()).await.unwrap();
         assert_eq!(text(state.path()), X);
         assert_eq!(open(state.path()).unwrap().places(), std::slice::from_ref(&place));
-        disk.keep(Place { is_gone: true, ..place }).await.unwrap();
+        disk.keep(Place { state: State::Gone, ..place }).await.unwrap();
         // What was opened meanwhile is another file by now; this one is read as it was left.
         fs::write(state.path().join(FILE), format!("{X}{}", X.replace("\"]}", "\"],\"gone\":true}")))
             .unwrap();
         assert!(open(state.path()).unwrap().places().is_empty());
         assert_eq!(text(state.path()), "");
+    }
+
+    #[tokio::test]
+    async fn what_was_dropped_stays_as_long_as_it_can_come_back() {
+        let state = tempfile::tempdir().unwrap();
+        let dropped = |at: u64| X.replace("\"]}", &format!("\"],\"dropped\":{at}}}"));
+        let of = |text: String| {
+            fs::write(state.path().join(FILE), text).unwrap();
+            open(state.path()).unwrap().places()
+        };
+        let yesterday = now() - 24 * 3600;
+        let places = of(format!("{X}{}", dropped(yesterday)));
+        assert_eq!(
+            places.iter().map(|place| place.state).collect::<Vec<_>>(),
+            [State::Dropped(Some(yesterday))]
+        );
+        assert_eq!(text(state.path()), dropped(yesterday));
+        assert!(of(format!("{X}{}", dropped(1_000))).is_empty());
+        assert_eq!(of(format!("{}{X}", dropped(yesterday)))[0].state, State::Here, "it was made again");
+        let undated = Place { state: State::Dropped(None), ..places[0].clone() };
+        let State::Dropped(Some(at)) = dated(undated).state else { panic!("no date") };
+        assert!(at >= yesterday);
     }
 
     #[test]

@@ -268,4 +268,11 @@ fn a_copy_of_a_tagged_column_is_masked_under_whatever_name() {
     lab.stop_agent().unwrap();
     lab.start_agent().unwrap();
     check();
+    // And ends with the data.
+    let anew =
+        ["CREATE OR REPLACE TABLE CODES AS SELECT ID, CITY AS CODE FROM CUSTOMERS", "DROP TABLE LATER"];
+    let done = seen_by(&lab, migrations(), None, &anew);
+    assert!(done.iter().all(|seen| seen["rows"].is_array()), "{done:?}");
+    let seen = seen(&lab, &["SELECT ID, CODE FROM CODES ORDER BY ID LIMIT 5"]);
+    assert!(is_plain(&seen[0], "CODE"), "{seen:?}");
 }

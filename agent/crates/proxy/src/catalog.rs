@@ -7,6 +7,7 @@
 pub(crate) mod cache;
 pub(crate) mod changes;
 pub(crate) mod copies;
+pub(crate) mod made_anew;
 pub(crate) mod own;
 mod question;
 
@@ -119,6 +120,11 @@ impl Lookups {
 
     fn is_blind(&self) -> bool {
         lock(&self.private).is_blind
+    }
+
+    /// Whether the session may have a table of its own of this name.
+    pub(crate) fn may_hide(&self, table: &TableName) -> bool {
+        self.is_blind() || self.hides(table)
     }
 
     fn hides(&self, table: &TableName) -> bool {

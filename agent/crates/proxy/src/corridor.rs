@@ -23,6 +23,7 @@ use crate::{
     catalog::{
         Catalog,
         copies::{Carrying, Copies},
+        made_anew::Anew,
     },
     connect_proxy,
     exchange::Exchange,
@@ -404,13 +405,15 @@ impl Corridor {
         self.journal.append(refused).await
     }
 
-    /// Keeps where a permitted statement puts tagged data, before it is sent. In observe mode nothing is refused for it.
+    /// Keeps where a permitted statement puts tagged data, before it is sent, and what will be no more. In observe mode nothing is refused for it.
     pub(crate) async fn carry(
         &self,
-        account: &AccountName,
+        session: &Session,
+        facts: &sql::Facts,
         permit: &policy::Permit,
     ) -> Result<Option<Carrying>, Refusal> {
-        match self.copies.carry(account, permit.carries()).await {
+        let anew = Anew::of(facts, &session.lookups);
+        match self.copies.carry(&session.account, permit.carries(), &anew).await {
             Err(error) if self.mode == Mode::Observe => {
                 warn!(query = %permit.query_id(), %error, "where tagged data goes was not kept");
                 Ok(None)

@@ -40,7 +40,7 @@ mod upstream;
 
 pub use addresses::{Addresses, Answer as AddressAnswer, Undecided, Whose};
 pub use arrival::Arrival;
-pub use catalog::copies::{Copies, Place, Shelf};
+pub use catalog::copies::{Copies, Place, Shelf, State};
 pub use corridor::{Corridor, Parts};
 pub use passthrough::Passed;
 pub use upstream::Dial;

@@ -122,7 +122,7 @@ impl Errand<'_> {
             record::permitted(corridor.mode, What::Statement, id, permit.rules(), permit.would_refuse());
         let would_bar = corridor.would_bar(peer, Some(&session.user), What::Statement, id);
         verdict.would_refuse = would_bar.or(verdict.would_refuse);
-        let carrying = corridor.carry(&session.account, &permit).await?;
+        let carrying = corridor.carry(session, facts, &permit).await?;
         let receipt = corridor.journal.open(intent(verdict)).await?;
         let lease = housekeeping::lease(self.token);
         let renaming = Renaming::of(facts, session);

@@ -129,7 +129,7 @@ impl Errand<'_> {
         }
         let would_refuse = permit.would_refuse();
         let verdict = record::permitted(corridor.mode, What::ApiStatement, id, permit.rules(), would_refuse);
-        let carrying = corridor.carry(&session.account, &permit).await?;
+        let carrying = corridor.carry(session, facts, &permit).await?;
         let receipt = corridor.journal.open(self.intent(facts, verdict)).await?;
         let changing = corridor.catalog.begin(session, facts);
         let posing = corridor.upstream.pose(permit, &receipt, &caller.lease, peer, posed);
@@ -148,8 +148,10 @@ impl Errand<'_> {
         let decoded = kept.decode(&reply).await;
         let settled = caller.settle(corridor, reply.status, &decoded).await;
         let handle = decoded.as_ref().ok().and_then(kept::handle);
-        if let (Ok(ApiReply::Failure(_)), Some(carrying)) = (&decoded, carrying) {
-            carrying.failed().await;
+        match (&decoded, carrying) {
+            (Ok(ApiReply::Failure(_)), Some(carrying)) => carrying.failed().await,
+            (Ok(ApiReply::Success(_)), Some(carrying)) => carrying.succeeded().await,
+            _ => {}
         }
         let again = match &decoded {
             Ok(ApiReply::Failure(failure)) if !failure.is_final => Again::Anew,

@@ -47,7 +47,7 @@ pub(crate) struct Hold {
     pub(crate) renaming: Renaming,
     /// What it may change of tables and views is not known as long as it runs.
     pub(crate) _changing: Option<Changing>,
-    /// Where it puts tagged data.
+    /// Where it puts tagged data, and where none is any more.
     pub(crate) carrying: Option<Carrying>,
     pub(crate) _turn: Turn,
 }
@@ -56,9 +56,12 @@ impl Hold {
     /// The statement is over: the session follows what it did, and so does what is known of where data went.
     pub(crate) async fn followed(self, effect: Effect, session: &Session) {
         let failed = matches!(effect, Effect::Failed | Effect::NeverRan) && !self.renaming.may_fail_in_part();
+        let succeeded = matches!(effect, Effect::Succeeded(_));
         effect.followed(session, self.renaming);
-        if let Some(carrying) = self.carrying.filter(|_| failed) {
-            carrying.failed().await;
+        match self.carrying {
+            Some(carrying) if failed => carrying.failed().await,
+            Some(carrying) if succeeded => carrying.succeeded().await,
+            _ => {}
         }
     }
 }

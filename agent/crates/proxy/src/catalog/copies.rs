@@ -1,8 +1,9 @@
 //! Where tagged data went: the tags of a table that is made from tagged columns, kept for all that is judged later.
 //!
 //! A place is kept on disk before the statement is sent that puts data there, so that a crash loses none. It is let go
-//! only when Snowflake says that the statement failed; whatever else becomes of the statement, and of the table, its tags
-//! stay. When no more can be kept, statements that would put tagged data anywhere are refused.
+//! when Snowflake says that the statement failed, or that what was there is no more: dropped, or made anew
+//! (`catalog/made_anew.rs`). What was dropped may come back, and its tags with it: it stays listed as that. In whatever is
+//! not sure tags stay. When no more can be kept, statements that would put tagged data anywhere are refused.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -16,6 +17,7 @@ use model::{AccountName, TableName};
 use policy::Carried;
 use tracing::warn;
 
+use super::made_anew::Anew;
 use crate::{limits::COPIES_MAX, session::lock};
 
 /// Keeps on disk where tagged data went, in the order in which it is told. The corridor knows no files; whoever wires it
@@ -32,8 +34,19 @@ pub struct Place {
     pub account: AccountName,
     /// The columns, and their tags.
     pub carried: Carried,
-    /// Whether it is none any more: the statement that would have put data there failed.
-    pub is_gone: bool,
+    /// What is known of it.
+    pub state: State,
+}
+
+/// What is known of a place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// Tagged data may be there.
+    Here,
+    /// None came there: the statement that would have put it there failed.
+    Gone,
+    /// What was there was dropped, at this time in seconds since 1970; `None` until the shelf has written it down.
+    Dropped(Option<u64>),
 }
 
 /// Where tagged data went, so far as this host saw it.
@@ -45,7 +58,10 @@ pub struct Copies {
 #[derive(Debug, Default)]
 struct Known {
     by_account: HashMap<AccountName, InAccount>,
+    /// How many places hold data.
     count: usize,
+    /// How many were dropped.
+    dropped: usize,
 }
 
 #[derive(Debug, Default)]
@@ -65,6 +81,12 @@ struct Standing {
     is_settled: bool,
     /// Statements under way that would put some there.
     pending: usize,
+    /// How many statements there were so far that would.
+    begun: u64,
+    /// Whether what was there was dropped, and when.
+    dropped: Option<Option<u64>>,
+    /// The same, until the statement that would put some there again is over.
+    was_dropped: Option<Option<u64>>,
 }
 
 /// Why a place was not kept.
@@ -83,18 +105,24 @@ pub(crate) struct Carrying {
     copies: Arc<Copies>,
     account: AccountName,
     places: Vec<Carried>,
+    /// What is no more if the statement succeeds, unless another one begins to put data there meanwhile.
+    ends: Vec<(Carried, u64)>,
 }
 
 impl Copies {
     /// Begins with what was kept before, in the order in which it was.
     pub fn new(kept: impl IntoIterator<Item = Place>, shelf: Arc<dyn Shelf>) -> Self {
         let mut known = Known::default();
-        for Place { account, carried, is_gone } in kept {
-            if is_gone {
+        for Place { account, carried, state } in kept {
+            if state == State::Gone {
                 known.remove(&account, &carried);
-            } else {
-                let standing = known.standing(&account, &carried);
-                (standing.is_kept, standing.is_settled) = (true, true);
+                continue;
+            }
+            known.return_place(&account, &carried);
+            let standing = known.standing(&account, &carried);
+            (standing.is_kept, standing.is_settled) = (true, true);
+            if let State::Dropped(at) = state {
+                known.drop_place(&account, &carried, at);
             }
         }
         Self { shelf, known: Mutex::new(known) }
@@ -105,12 +133,12 @@ impl Copies {
     pub fn places(&self) -> Vec<Place> {
         let known = lock(&self.known);
         let of_account = known.by_account.iter().flat_map(|(account, places)| {
-            places.by_table.values().flat_map(BTreeMap::keys).map(move |carried| (account, carried))
+            places.by_table.values().flatten().map(move |(carried, standing)| (account, carried, standing))
         });
-        let place = |(account, carried): (&AccountName, &Carried)| Place {
+        let place = |(account, carried, standing): (&AccountName, &Carried, &Standing)| Place {
             account: account.clone(),
             carried: carried.clone(),
-            is_gone: false,
+            state: standing.dropped.map_or(State::Here, State::Dropped),
         };
         of_account.map(place).collect()
     }
@@ -124,44 +152,49 @@ impl Copies {
         let known = lock(&self.known);
         let Some(places) = known.by_account.get(account) else { return Default::default() };
         // What went into files of stages may come out of any.
-        let in_stages = places.by_table.get(&Some(policy::STAGES.to_owned())).into_iter();
-        let mut found: BTreeSet<Carried> = in_stages.flat_map(BTreeMap::keys).cloned().collect();
+        let mut found: BTreeSet<Carried> = places.of_key(&Some(policy::STAGES.to_owned())).cloned().collect();
         for table in tables {
             for key in [None, Some(table.name.as_str().to_uppercase())] {
-                let in_table = places.by_table.get(&key).into_iter().flat_map(BTreeMap::keys);
-                found.extend(in_table.filter(|carried| carried.may_be_in(table)).cloned());
+                found.extend(places.of_key(&key).filter(|carried| carried.may_be_in(table)).cloned());
             }
         }
         (found.into_iter().collect(), places.tags.keys().cloned().collect())
     }
 
-    /// Keeps where a statement that is about to be sent puts tagged data.
+    /// Keeps where a statement that is about to be sent puts tagged data, because it copies some (`places`) or brings
+    /// dropped tables back, and notes what will be no more if it succeeds.
     pub(crate) async fn carry(
         self: &Arc<Self>,
         account: &AccountName,
         places: &[Carried],
+        anew: &Anew,
     ) -> Result<Option<Carrying>, CarryError> {
-        if places.is_empty() {
-            return Ok(None);
-        }
-        let new: Vec<Carried> = {
+        let (places, ends, new) = {
             let mut known = lock(&self.known);
-            let added = places.iter().filter(|place| known.find(account, place).is_none()).count();
+            let mut places = places.to_vec();
+            places.extend(known.returning(account, anew));
+            let is_here = |place: &&Carried| known.find(account, place).is_some_and(Standing::is_here);
+            let added = places.len() - places.iter().filter(is_here).count();
             if known.count + added > COPIES_MAX {
                 return Err(CarryError::Full);
             }
             // What another one is about to write is written twice rather than not yet.
-            let is_kept = |place: &Carried| known.find(account, place).is_some_and(|found| found.is_kept);
+            let is_kept = |place: &&Carried| {
+                known.find(account, place).is_some_and(|found| found.is_kept && found.is_here())
+            };
             let new: Vec<_> = places.iter().filter(|place| !is_kept(place)).cloned().collect();
-            for place in places {
-                known.standing(account, place).pending += 1;
+            for place in &places {
+                known.begin(account, place);
             }
-            new
+            (places, known.ending(account, anew), new)
         };
+        if places.is_empty() && ends.is_empty() {
+            return Ok(None);
+        }
         // Dropped on the way, it leaves its places as they are.
-        let carrying = Carrying { copies: self.clone(), account: account.clone(), places: places.to_vec() };
+        let carrying = Carrying { copies: self.clone(), account: account.clone(), places, ends };
         for carried in new {
-            let place = Place { account: account.clone(), carried, is_gone: false };
+            let place = Place { account: account.clone(), carried, state: State::Here };
             self.shelf.keep(place.clone()).await?;
             lock(&self.known).standing(account, &place.carried).is_kept = true;
         }
@@ -179,23 +212,37 @@ impl Carrying {
     /// The statement failed: nothing is there because of it.
     pub(crate) async fn failed(mut self) {
         let places = mem::take(&mut self.places);
-        let gone: Vec<Carried> = {
+        let gone: Vec<(Carried, State)> = {
             let mut known = lock(&self.copies.known);
-            let is_gone = |place: &Carried| {
-                let standing = known.standing(&self.account, place);
-                standing.pending -= 1;
-                let is_gone = !standing.is_settled && standing.pending == 0;
-                if is_gone {
-                    known.remove(&self.account, place);
-                }
-                is_gone
-            };
-            places.into_iter().filter(is_gone).collect()
+            let now = |place: Carried| known.undo(&self.account, &place).map(|state| (place, state));
+            places.into_iter().filter_map(now).collect()
         };
-        for carried in gone {
-            let place = Place { account: self.account.clone(), carried, is_gone: true };
+        self.write(gone).await;
+    }
+
+    /// The statement succeeded: what it dropped, or made anew, is no more.
+    pub(crate) async fn succeeded(mut self) {
+        let ended: Vec<(Carried, State)> = {
+            let mut known = lock(&self.copies.known);
+            let ends = mem::take(&mut self.ends);
+            let is_over = |(place, begun): &(Carried, u64)| {
+                // One that began to put data there meanwhile may have put it into what is there now.
+                let untouched = known
+                    .find(&self.account, place)
+                    .is_some_and(|found| found.pending == 0 && found.begun == *begun && found.is_here());
+                untouched && known.drop_place(&self.account, place, None)
+            };
+            ends.into_iter().filter(is_over).map(|(place, _)| (place, State::Dropped(None))).collect()
+        };
+        self.write(ended).await;
+    }
+
+    /// Writes down that nothing is there any more.
+    async fn write(&self, places: Vec<(Carried, State)>) {
+        for (carried, state) in places {
+            let place = Place { account: self.account.clone(), carried, state };
             if let Err(error) = self.copies.shelf.keep(place).await {
-                warn!(%error, "a place without tagged data stays listed from the next start on");
+                warn!(%error, "a place without tagged data is listed again from the next start on");
             }
         }
     }
@@ -209,6 +256,35 @@ impl Drop for Carrying {
             standing.pending -= 1;
             standing.is_settled = true;
         }
+    }
+}
+
+impl Standing {
+    fn is_here(&self) -> bool {
+        self.dropped.is_none()
+    }
+}
+
+impl InAccount {
+    /// What is there of a table's name.
+    fn of_key(&self, key: &Option<String>) -> impl Iterator<Item = &Carried> {
+        let all = self.by_table.get(key).into_iter().flatten();
+        all.filter(|(_, standing)| standing.is_here()).map(|(carried, _)| carried)
+    }
+
+    fn count_tags(&mut self, carried: &Carried) {
+        for tag in &carried.tags {
+            *self.tags.entry(tag.clone()).or_default() += 1;
+        }
+    }
+
+    fn discount_tags(&mut self, carried: &Carried) {
+        for tag in &carried.tags {
+            if let Some(count) = self.tags.get_mut(tag) {
+                *count -= 1;
+            }
+        }
+        self.tags.retain(|_, count| *count > 0);
     }
 }
 
@@ -226,26 +302,91 @@ impl Known {
         let places = self.by_account.entry(account.clone()).or_default();
         if is_new {
             self.count += 1;
-            for tag in &carried.tags {
-                *places.tags.entry(tag.clone()).or_default() += 1;
-            }
+            places.count_tags(carried);
         }
         places.by_table.entry(Self::key(carried)).or_default().entry(carried.clone()).or_default()
+    }
+
+    /// A statement begins to put data there. What was dropped is there again.
+    fn begin(&mut self, account: &AccountName, carried: &Carried) {
+        let was_dropped = self.return_place(account, carried);
+        let standing = self.standing(account, carried);
+        standing.pending += 1;
+        standing.begun += 1;
+        if was_dropped.is_some() {
+            (standing.is_kept, standing.is_settled, standing.was_dropped) = (false, false, was_dropped);
+        }
+    }
+
+    /// Takes what was dropped for being there again. When it was dropped, if it was.
+    fn return_place(&mut self, account: &AccountName, carried: &Carried) -> Option<Option<u64>> {
+        let at = self.standing(account, carried).dropped.take()?;
+        self.dropped -= 1;
+        self.count += 1;
+        self.by_account.entry(account.clone()).or_default().count_tags(carried);
+        Some(at)
+    }
+
+    /// One that would have put data there failed. What is written down of the place, if that is all there was.
+    fn undo(&mut self, account: &AccountName, carried: &Carried) -> Option<State> {
+        let standing = self.standing(account, carried);
+        standing.pending -= 1;
+        if standing.is_settled || standing.pending > 0 {
+            return None;
+        }
+        match standing.was_dropped.take() {
+            Some(at) if self.drop_place(account, carried, at) => Some(State::Dropped(at)),
+            Some(_) => None,
+            None => {
+                self.remove(account, carried);
+                Some(State::Gone)
+            }
+        }
     }
 
     fn remove(&mut self, account: &AccountName, carried: &Carried) {
         let Some(places) = self.by_account.get_mut(account) else { return };
         let in_table = places.by_table.get_mut(&Self::key(carried));
-        if in_table.and_then(|in_table| in_table.remove(carried)).is_none() {
-            return;
-        }
-        self.count -= 1;
-        for tag in &carried.tags {
-            if let Some(count) = places.tags.get_mut(tag) {
-                *count -= 1;
+        match in_table.and_then(|in_table| in_table.remove(carried)) {
+            None => {}
+            Some(standing) if standing.is_here() => {
+                self.count -= 1;
+                places.discount_tags(carried);
             }
+            Some(_) => self.dropped -= 1,
         }
-        places.tags.retain(|_, count| *count > 0);
+    }
+
+    /// Notes that what was there was dropped; false if no more can be noted.
+    fn drop_place(&mut self, account: &AccountName, carried: &Carried, at: Option<u64>) -> bool {
+        if self.dropped >= COPIES_MAX {
+            return false;
+        }
+        let standing = self.standing(account, carried);
+        if standing.dropped.replace(at).is_none() {
+            self.dropped += 1;
+            self.count -= 1;
+            self.by_account.entry(account.clone()).or_default().discount_tags(carried);
+        }
+        true
+    }
+
+    /// What was dropped and may be there again after a statement.
+    fn returning(&self, account: &AccountName, anew: &Anew) -> Vec<Carried> {
+        let Some(places) = self.by_account.get(account).filter(|_| anew.may_bring_back()) else {
+            return Vec::new();
+        };
+        let dropped = places.by_table.values().flatten().filter(|(_, standing)| !standing.is_here());
+        dropped.map(|(carried, _)| carried).filter(|carried| anew.brings_back(carried)).cloned().collect()
+    }
+
+    /// What holds data now, and holds none after a statement that succeeds; with how many have begun to put some there.
+    fn ending(&self, account: &AccountName, anew: &Anew) -> Vec<(Carried, u64)> {
+        let Some(places) = self.by_account.get(account).filter(|_| anew.may_end()) else { return Vec::new() };
+        let is_quiet = |standing: &Standing| standing.is_here() && standing.pending == 0;
+        let all = places.by_table.values().flatten();
+        let ending = all.filter(|(carried, standing)| is_quiet(standing) && anew.ends(carried));
+        ending.map(|(carried, standing)| (carried.clone(), standing.begun)).collect()
     }
 }
 
@@ -297,7 +438,8 @@ pub(crate) mod tests {
     async fn what_is_carried_is_kept_first_and_found_by_its_table() {
         let shelf = Arc::new(Memory::default());
         let copies = Arc::new(Copies::new([], shelf.clone()));
-        let carrying = copies.carry(&account(), &[carried(Some("x"), "pii")]).await.unwrap();
+        let carrying =
+            copies.carry(&account(), &[carried(Some("x"), "pii")], &Anew::default()).await.unwrap();
         assert_eq!(lock(&shelf.kept).len(), 1);
         assert_eq!(tags_of(&copies, "X"), ["pii"]);
         assert!(tags_of(&copies, "Y").is_empty());
@@ -306,10 +448,10 @@ pub(crate) mod tests {
         assert!(copies.beside(&AccountName::new("other"), [table("X")].iter()).0.is_empty());
         drop(carrying);
         // A whole schema.
-        drop(copies.carry(&account(), &[carried(None, "ssn")]).await.unwrap());
+        drop(copies.carry(&account(), &[carried(None, "ssn")], &Anew::default()).await.unwrap());
         assert_eq!(tags_of(&copies, "Y"), ["ssn"]);
         // The same again is not written again; after a start all is as it was.
-        drop(copies.carry(&account(), &[carried(Some("x"), "pii")]).await.unwrap());
+        drop(copies.carry(&account(), &[carried(Some("x"), "pii")], &Anew::default()).await.unwrap());
         let kept = lock(&shelf.kept).clone();
         assert_eq!(kept.len(), 2);
         let again = Copies::new(kept, shelf);
@@ -322,17 +464,96 @@ pub(crate) mod tests {
         let shelf = Arc::new(Memory::default());
         let copies = Arc::new(Copies::new([], shelf.clone()));
         let place = [carried(Some("X"), "pii")];
-        let (one, other) = (copies.carry(&account(), &place).await, copies.carry(&account(), &place).await);
+        let (one, other) = (
+            copies.carry(&account(), &place, &Anew::default()).await,
+            copies.carry(&account(), &place, &Anew::default()).await,
+        );
         one.unwrap().unwrap().failed().await;
         assert_eq!(tags_of(&copies, "X"), ["pii"], "the other may put some there");
         other.unwrap().unwrap().failed().await;
         assert!(tags_of(&copies, "X").is_empty());
         let kept = lock(&shelf.kept).clone();
-        assert!(kept.last().unwrap().is_gone && Copies::new(kept, shelf).places().is_empty());
+        assert!(kept.last().unwrap().state == State::Gone && Copies::new(kept, shelf).places().is_empty());
         // One that succeeded, or of which nobody knows, leaves it there for ever.
-        drop(copies.carry(&account(), &place).await.unwrap());
-        copies.carry(&account(), &place).await.unwrap().unwrap().failed().await;
+        drop(copies.carry(&account(), &place, &Anew::default()).await.unwrap());
+        copies.carry(&account(), &place, &Anew::default()).await.unwrap().unwrap().failed().await;
         assert_eq!(tags_of(&copies, "X"), ["pii"]);
+    }
+
+    fn anew(text: &str) -> Anew {
+        let part = |text: &str| Some(Ident::exact(text));
+        let names = sql::SessionNames { database: part("D"), schema: part("S"), ..Default::default() };
+        let text = model::SqlText::new(text).unwrap();
+        let facts = sql::analyze(&text, &names, &sql::Catalog::default());
+        Anew::of(&facts, &crate::catalog::Lookups::by(crate::catalog::own::Own::none("none")))
+    }
+
+    /// A statement that puts data where `places` are, and then succeeds.
+    async fn ran(copies: &Arc<Copies>, text: &str, places: &[Carried]) {
+        if let Some(carrying) = copies.carry(&account(), places, &anew(text)).await.unwrap() {
+            carrying.succeeded().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_dropped_or_made_anew_has_its_tags_no_more() {
+        let shelf = Arc::new(Memory::default());
+        let copies = Arc::new(Copies::new([], shelf.clone()));
+        let (pii, ssn) = ([carried(Some("X"), "pii")], [carried(Some("X"), "ssn")]);
+        let ctas = "create or replace table x as select a from t";
+        ran(&copies, ctas, &pii).await;
+        ran(&copies, ctas, &pii).await;
+        assert_eq!(tags_of(&copies, "X"), ["pii"], "it is made of tagged data again");
+        ran(&copies, ctas, &ssn).await;
+        assert_eq!(tags_of(&copies, "X"), ["ssn"], "it is made of other data");
+        ran(&copies, ctas, &[]).await;
+        let (found, anywhere) = copies.beside(&account(), [table("X")].iter());
+        assert!(found.is_empty() && anywhere.is_empty());
+        // After a start it is the same, and one that makes it of tagged data is on disk before it is sent.
+        let again = Arc::new(Copies::new(lock(&shelf.kept).clone(), shelf.clone()));
+        assert!(tags_of(&again, "X").is_empty());
+        drop(again.carry(&account(), &pii, &anew(ctas)).await.unwrap());
+        assert_eq!(tags_of(&Copies::new(lock(&shelf.kept).clone(), shelf.clone()), "X"), ["pii"]);
+    }
+
+    #[tokio::test]
+    async fn a_statement_that_failed_or_ran_beside_another_takes_no_tags_away() {
+        let copies = Arc::new(Copies::new([], Arc::new(Memory::default())));
+        let (pii, drops) = ([carried(Some("X"), "pii")], anew("drop table x"));
+        ran(&copies, "create table x as select a from t", &pii).await;
+        copies.carry(&account(), &[], &drops).await.unwrap().unwrap().failed().await;
+        // Nobody knows what became of it.
+        drop(copies.carry(&account(), &[], &drops).await.unwrap());
+        assert_eq!(tags_of(&copies, "X"), ["pii"]);
+        // Another one is at it when it begins, or begins before it is over.
+        let inserts =
+            async || copies.carry(&account(), &pii, &anew("insert into x select a from t")).await.unwrap();
+        let before = inserts().await;
+        assert!(copies.carry(&account(), &[], &drops).await.unwrap().is_none());
+        drop(before);
+        let dropping = copies.carry(&account(), &[], &drops).await.unwrap().unwrap();
+        drop(inserts().await);
+        dropping.succeeded().await;
+        assert_eq!(tags_of(&copies, "X"), ["pii"]);
+        ran(&copies, "drop table x", &[]).await;
+        assert!(tags_of(&copies, "X").is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_comes_back_has_its_tags_again() {
+        let shelf = Arc::new(Memory::default());
+        let copies = Arc::new(Copies::new([], shelf.clone()));
+        ran(&copies, "create table x as select a from t", &[carried(Some("X"), "pii")]).await;
+        ran(&copies, "drop schema s", &[]).await;
+        assert!(tags_of(&copies, "X").is_empty());
+        let kept = lock(&shelf.kept).clone();
+        let copies = Arc::new(Copies::new(kept, shelf));
+        let undrops = anew("undrop schema s");
+        copies.carry(&account(), &[], &undrops).await.unwrap().unwrap().failed().await;
+        assert!(tags_of(&copies, "X").is_empty());
+        drop(copies.carry(&account(), &[], &undrops).await.unwrap());
+        assert_eq!(tags_of(&copies, "X"), ["pii"]);
+        assert_eq!(copies.places().len(), 1);
     }
 
     #[tokio::test]
@@ -340,18 +561,21 @@ pub(crate) mod tests {
         let broken = Memory { is_broken: true, ..Memory::default() };
         let copies = Arc::new(Copies::new([], Arc::new(broken)));
         assert!(matches!(
-            copies.carry(&account(), &[carried(Some("X"), "pii")]).await,
+            copies.carry(&account(), &[carried(Some("X"), "pii")], &Anew::default()).await,
             Err(CarryError::Shelf(_))
         ));
         let places = (0..COPIES_MAX).map(|n| Place {
             account: account(),
             carried: carried(Some(&n.to_string()), "pii"),
-            is_gone: false,
+            state: State::Here,
         });
         let full = Arc::new(Copies::new(places, Arc::new(Memory::default())));
-        assert!(matches!(full.carry(&account(), &[carried(Some("X"), "pii")]).await, Err(CarryError::Full)));
+        assert!(matches!(
+            full.carry(&account(), &[carried(Some("X"), "pii")], &Anew::default()).await,
+            Err(CarryError::Full)
+        ));
         // What is listed already is no more than before.
-        assert!(full.carry(&account(), &[carried(Some("7"), "pii")]).await.is_ok());
-        assert!(full.carry(&account(), &[]).await.unwrap().is_none());
+        assert!(full.carry(&account(), &[carried(Some("7"), "pii")], &Anew::default()).await.is_ok());
+        assert!(full.carry(&account(), &[], &Anew::default()).await.unwrap().is_none());
     }
 }
