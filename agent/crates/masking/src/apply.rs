@@ -58,7 +58,7 @@ pub enum MaskError {
     Unread,
     /// The Arrow stream could not be read or written.
     #[error("the result's Arrow stream cannot be rewritten")]
-    Arrow(#[source] ArrowError),
+    Arrow(#[from] ArrowError),
 }
 
 /// Rows that were masked, and what was done.

@@ -17,6 +17,7 @@ use arrow_schema::{ArrowError, DataType, Field, FieldRef, Schema, SchemaRef};
 pub(crate) use self::texts::{only_used, push};
 use crate::{
     apply::MaskError,
+    frames,
     kind::Kind,
     lenient,
     report::{ColumnReport, RowSpan},
@@ -34,26 +35,28 @@ pub(crate) fn mask(
     stream: &[u8],
     treatments: &mut [Treatment],
 ) -> Result<(Vec<u8>, Vec<ColumnReport>), MaskError> {
-    let (schema, batches) = lenient::open(stream).map_err(MaskError::Arrow)?;
+    frames::read(|| rewritten(stream, treatments))
+}
+
+fn rewritten(stream: &[u8], treatments: &mut [Treatment]) -> Result<(Vec<u8>, Vec<ColumnReport>), MaskError> {
+    let (schema, batches) = lenient::open(stream)?;
     let masked_schema = masked_schema(&schema, treatments)?;
     let mut reports = vec![ColumnReport::default(); treatments.len()];
     let mut masked = Vec::with_capacity(stream.len());
-    let mut writer = StreamWriter::try_new(&mut masked, &masked_schema).map_err(MaskError::Arrow)?;
-    let mut row = 0;
+    let mut writer = StreamWriter::try_new(&mut masked, &masked_schema)?;
+    let mut row = 0_usize;
     for batch in batches {
-        let batch = batch.map_err(MaskError::Arrow)?;
+        let batch = batch?;
         let mut columns: Vec<ArrayRef> = Vec::with_capacity(treatments.len());
         let fields = schema.fields().iter().zip(batch.columns()).zip(treatments.iter());
         for (((field, column), treatment), report) in fields.zip(&mut reports) {
-            let masked = masked_column(field, column, treatment, Progress { row, report });
-            columns.push(masked.map_err(MaskError::Arrow)?);
+            let masked = masked_column(field, column, treatment, Progress { row: row as u64, report });
+            columns.push(masked?);
         }
-        row += batch.num_rows() as u64;
-        writer
-            .write(&as_batch(&masked_schema, columns).map_err(MaskError::Arrow)?)
-            .map_err(MaskError::Arrow)?;
+        row = batch.num_rows().checked_add(row).ok_or(ArrowError::OffsetOverflowError(row))?;
+        writer.write(&as_batch(&masked_schema, columns)?)?;
     }
-    writer.finish().map_err(MaskError::Arrow)?;
+    writer.finish()?;
     drop(writer);
     Ok((masked, reports))
 }
@@ -67,13 +70,15 @@ pub(crate) fn as_batch(schema: &Schema, columns: Vec<ArrayRef>) -> Result<Record
 
 /// How many rows all batches have together.
 pub(crate) fn count_rows(stream: &[u8]) -> Result<u64, MaskError> {
-    let no_columns = Some(Vec::new());
-    let reader = StreamReader::try_new(stream, no_columns).map_err(MaskError::Arrow)?;
-    let mut rows = 0;
-    for batch in reader {
-        rows += batch.map_err(MaskError::Arrow)?.num_rows() as u64;
-    }
-    Ok(rows)
+    frames::read(|| {
+        frames::check(stream)?;
+        let no_columns = Some(Vec::new());
+        let mut rows = 0_u64;
+        for batch in StreamReader::try_new(stream, no_columns)? {
+            rows = rows.saturating_add(batch?.num_rows() as u64);
+        }
+        Ok(rows)
+    })
 }
 
 fn masked_schema(schema: &SchemaRef, treatments: &mut [Treatment]) -> Result<SchemaRef, MaskError> {

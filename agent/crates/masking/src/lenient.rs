@@ -12,6 +12,8 @@ use std::{
 use arrow_ipc::{reader::StreamReader, writer::StreamWriter};
 use arrow_schema::{ArrowError, DataType, Field, FieldRef, Schema, SchemaRef};
 
+use crate::frames;
+
 /// The batches of a stream, behind a schema of our own.
 type Batches<'a> = StreamReader<Chain<Cursor<Vec<u8>>, &'a [u8]>>;
 
@@ -20,6 +22,7 @@ type Batches<'a> = StreamReader<Chain<Cursor<Vec<u8>>, &'a [u8]>>;
 /// Dictionaries are found by ids that are in the schema's bytes alone, and another schema would give them other ids. A stream
 /// that has some is read as it is.
 pub(crate) fn open(stream: &[u8]) -> Result<(SchemaRef, Batches<'_>), ArrowError> {
+    frames::check(stream)?;
     let mut rest = stream;
     // Unbuffered, so that what is left of `rest` begins right after the schema.
     let schema = StreamReader::try_new(&mut rest, None)?.schema();

@@ -14,6 +14,7 @@ mod calendar;
 mod cells;
 mod detect;
 mod document;
+mod frames;
 mod instant;
 mod key;
 mod kind;

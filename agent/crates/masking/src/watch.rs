@@ -11,7 +11,7 @@ use arrow_schema::{ArrowError, DataType, Schema};
 use model::{ResultSet, Rows};
 
 use crate::{
-    Detector, Mask, MaskError, arrow, kind::Kind, lenient, report::ColumnReport, treatment::Treatment,
+    Detector, Mask, MaskError, arrow, frames, kind::Kind, lenient, report::ColumnReport, treatment::Treatment,
 };
 
 /// What is looked for in a column, and what is done with it.
@@ -75,7 +75,7 @@ pub fn watch(result: ResultSet, watches: &[Vec<Watch>]) -> Result<Watched, MaskE
     let rows = match rows {
         Rows::Json(rows) => Rows::Json(watch_cells(rows, &mut guards)?),
         Rows::ArrowIpc(stream) if !stream.is_empty() && guards.iter().any(Guard::is_awake) => {
-            Rows::ArrowIpc(watch_stream(stream, &mut guards)?)
+            Rows::ArrowIpc(frames::read(|| watch_stream(stream, &mut guards))?)
         }
         Rows::Counted(_) if guards.iter().any(Guard::is_awake) => return Err(MaskError::Unread),
         rows => rows,
@@ -172,7 +172,7 @@ fn watch_cells(
 
 /// The stream as it is, or another one if anything was masked.
 fn watch_stream(stream: Vec<u8>, guards: &mut [Guard<'_>]) -> Result<Vec<u8>, MaskError> {
-    let (schema, batches) = lenient::open(&stream).map_err(MaskError::Arrow)?;
+    let (schema, batches) = lenient::open(&stream)?;
     if schema.fields().len() != guards.len() {
         return Err(MaskError::SchemaWidth { fields: schema.fields().len(), columns: guards.len() });
     }
@@ -188,21 +188,21 @@ fn watch_stream(stream: Vec<u8>, guards: &mut [Guard<'_>]) -> Result<Vec<u8>, Ma
     let schema = Schema::new_with_metadata(fields, schema.metadata().clone());
     let mut masked = Vec::new();
     let mut writer = match masks {
-        true => Some(StreamWriter::try_new(&mut masked, &schema).map_err(MaskError::Arrow)?),
+        true => Some(StreamWriter::try_new(&mut masked, &schema)?),
         false => None,
     };
-    let mut row = 0;
+    let mut row = 0_u64;
     for batch in batches {
-        let batch = batch.map_err(MaskError::Arrow)?;
-        let columns = watch_batch(&batch, guards, row).map_err(MaskError::Arrow)?;
-        row += batch.num_rows() as u64;
+        let batch = batch?;
+        let columns = watch_batch(&batch, guards, row)?;
+        row = row.saturating_add(batch.num_rows() as u64);
         if let Some(writer) = &mut writer {
-            let batch = arrow::as_batch(&schema, columns).map_err(MaskError::Arrow)?;
-            writer.write(&batch).map_err(MaskError::Arrow)?;
+            let batch = arrow::as_batch(&schema, columns)?;
+            writer.write(&batch)?;
         }
     }
     if let Some(mut writer) = writer {
-        writer.finish().map_err(MaskError::Arrow)?;
+        writer.finish()?;
     }
     Ok(if guards.iter().any(|guard| guard.report.cells > 0) { masked } else { stream })
 }

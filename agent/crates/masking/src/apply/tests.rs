@@ -410,4 +410,5 @@ fn rows_that_were_only_counted_take_no_mask() {
     assert_eq!(count_rows(&Rows::Counted(7)).unwrap(), 7);
 }
 
+mod hostile;
 mod types;
