@@ -110,6 +110,7 @@ fn layout(columns: &[ColumnMeta], rows: Range<usize>) -> Layout {
         name: meta.name.clone(),
         type_name: meta.type_name.clone(),
         not_nullable: None,
+        as_text: Vec::new(),
     };
     Layout { columns: columns.iter().map(column).collect(), rows: Place::Json(rows) }
 }
