@@ -6,7 +6,6 @@ use audit::Journal;
 use identity::testing;
 use model::{AccountName, ConnectionId, Ident, Mode, QueryId, SessionId, SqlText, Timestamp};
 use policy::{Classification, Policies, PolicyFile, StandingClearance, StatementAsk};
-use snowflake::SessionNames;
 use uuid::Uuid;
 
 use crate::session::Session;
@@ -119,7 +118,7 @@ impl Record {
 /// A session of which nothing is known but its id.
 pub(crate) fn session() -> Session {
     let (id, account) = (SessionId::new(Uuid::from_u128(1)), AccountName::new("acme"));
-    Session::new(id, account, "U".to_owned(), "job".to_owned(), SessionNames::default(), false, None)
+    Session::new(id, account, "U".to_owned(), "job".to_owned(), sql::SessionNames::default())
 }
 
 /// A process of which nothing is known but its id.
