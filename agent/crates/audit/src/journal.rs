@@ -1,8 +1,13 @@
 //! The journal as its users see it: append, open, close.
 
 use std::{
+    ops::ControlFlow::{self, Break, Continue},
     path::Path,
-    sync::{Arc, Mutex, PoisonError, mpsc},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
     thread,
 };
 
@@ -15,7 +20,7 @@ use crate::{
     event::{Closing, Decision, Event, Intent, Lost, Outcome, Start, Stop},
     folder::Folder,
     recover::{Recovered, recover},
-    writer::{Medium, Message, Status, Writer},
+    writer::{self, Message, Pen, Status, Writer},
 };
 
 /// Entries that may wait to be written. Whoever comes then waits for a place.
@@ -24,14 +29,17 @@ const WAITING_ENTRIES_MAX: usize = 4096;
 /// The record, open for writing. Cheap to clone; all clones write the same one.
 #[derive(Clone, Debug)]
 pub struct Journal {
+    pen: Arc<Pen>,
+    /// To the thread that writes when one cannot do it oneself.
     outbox: mpsc::Sender<Message>,
+    waiting: Arc<AtomicUsize>,
     slots: Arc<Semaphore>,
     status: Arc<Mutex<Status>>,
 }
 
 impl Journal {
     /// Opens the record in `dir` (made when missing, for its owner alone), records what a crash left open, and then
-    /// that the agent began. `clock` is asked once for each entry, by the thread that writes.
+    /// that the agent began. `clock` is asked once for each entry, by whoever writes it.
     ///
     /// Blocks while the record is read through: call it before there is anything to hold up.
     ///
@@ -52,20 +60,24 @@ impl Journal {
         Self::spawn(writer, folder)
     }
 
-    pub(crate) fn spawn<M: Medium>(writer: Writer<M>, held: impl Send + 'static) -> Result<Self, Error> {
+    pub(crate) fn spawn(writer: Writer, held: impl Send + 'static) -> Result<Self, Error> {
         let (outbox, inbox) = mpsc::channel();
-        let status = writer.status();
-        let work = move || {
-            let last = writer.run(&inbox);
-            // First the lock, then the word that it is over: whoever hears it can open the record again.
-            drop((held, inbox));
-            if let Some((reply, result)) = last {
-                drop(reply.send(result));
+        let (status, waiting) = (writer.status(), writer.waiting());
+        let pen = Arc::new(Mutex::new(Some(writer)));
+        let work = {
+            let pen = Arc::clone(&pen);
+            move || {
+                let last = writer::run(&pen, &inbox);
+                // First the lock, then the word that it is over: whoever hears it can open the record again.
+                drop((held, inbox));
+                if let Some(told) = last {
+                    told.tell();
+                }
             }
         };
         let spawned = thread::Builder::new().name("audit-writer".to_owned()).spawn(work);
         spawned.map_err(|error| Error::Failed(error.to_string().into()))?;
-        Ok(Self { outbox, slots: Arc::new(Semaphore::new(WAITING_ENTRIES_MAX)), status })
+        Ok(Self { pen, outbox, waiting, slots: Arc::new(Semaphore::new(WAITING_ENTRIES_MAX)), status })
     }
 
     /// Records an event and returns its position once it is durable. Of an exchange, only one that was not permitted
@@ -74,8 +86,12 @@ impl Journal {
     /// # Errors
     /// When it could not be made durable: whatever it stood for must not be done.
     pub async fn append(&self, event: impl Into<Event>) -> Result<u64, Error> {
+        let event = match self.write(event.into()) {
+            Break(written) => return written,
+            Continue(event) => event,
+        };
         let slot = self.slot().await?;
-        heard(self.send(event.into(), Some(slot), false)?.await)
+        heard(self.send(event, Some(slot), false)?.await)
     }
 
     /// Makes an intent durable. What it speaks of may go upstream only with the receipt in hand.
@@ -87,9 +103,21 @@ impl Journal {
         if intent.decision() != Decision::Permitted {
             return Err(Error::NotPermitted);
         }
-        let slot = self.slot().await?;
         let (session, query) = (intent.session(), intent.query());
-        let sent = self.send(intent.into(), Some(slot), false)?;
+        let intent = match self.write(intent.into()) {
+            Break(written) => {
+                return written.map(|seq| Receipt {
+                    journal: self.clone(),
+                    session,
+                    query,
+                    seq,
+                    closed: false,
+                });
+            }
+            Continue(intent) => intent,
+        };
+        let slot = self.slot().await?;
+        let sent = self.send(intent, Some(slot), false)?;
         // From here on the intent may be on the disk, so from here on there is a receipt to be dropped.
         let mut receipt = Receipt { journal: self.clone(), session, query, seq: 0, closed: false };
         match heard(sent.await) {
@@ -125,6 +153,17 @@ impl Journal {
         self.status.lock().unwrap_or_else(PoisonError::into_inner).failure.clone()
     }
 
+    /// Writes an event here and now, if nobody writes or waits to and the disk is quick. Otherwise gives it back, to be
+    /// [sent](Self::send).
+    fn write(&self, event: Event) -> ControlFlow<Result<u64, Error>, Event> {
+        let Ok(mut held) = self.pen.try_lock() else { return Continue(event) };
+        match held.as_mut() {
+            None => Break(Err(Error::Stopped)),
+            Some(writer) if writer.is_free() => Break(writer.write_now([event])),
+            Some(_) => Continue(event),
+        }
+    }
+
     async fn slot(&self) -> Result<OwnedSemaphorePermit, Error> {
         Arc::clone(&self.slots).acquire_owned().await.map_err(|_| Error::Stopped)
     }
@@ -137,8 +176,13 @@ impl Journal {
     ) -> Result<oneshot::Receiver<Result<u64, Error>>, Error> {
         let (reply, answer) = oneshot::channel();
         let message = Message { event, reply: Some(reply), slot, last };
-        self.outbox.send(message).map_err(|_| Error::Stopped)?;
+        self.put(message)?;
         Ok(answer)
+    }
+
+    fn put(&self, message: Message) -> Result<(), Error> {
+        self.waiting.fetch_add(1, Ordering::AcqRel);
+        self.outbox.send(message).map_err(|_| Error::Stopped)
     }
 }
 
@@ -184,10 +228,17 @@ impl Receipt {
     /// # Errors
     /// When it could not be made durable: the client must not get the answer.
     pub async fn close(mut self, outcome: impl Into<Outcome>) -> Result<u64, Error> {
+        let event = match self.journal.write(self.closing(outcome.into())) {
+            Break(written) => {
+                self.closed = true;
+                return written;
+            }
+            Continue(event) => event,
+        };
         let slot = self.journal.slot().await?;
         // No await between these two: a task that is dropped while it waits has either said nothing or everything.
         self.closed = true;
-        let sent = self.journal.send(self.closing(outcome.into()), Some(slot), false)?;
+        let sent = self.journal.send(event, Some(slot), false)?;
         heard(sent.await)
     }
 
@@ -201,7 +252,7 @@ impl Drop for Receipt {
         if !self.closed {
             let event = self.closing(Lost { reason: "the exchange was abandoned".to_owned() }.into());
             // A journal that is gone finds the open intent at its next start.
-            drop(self.journal.outbox.send(Message { event, reply: None, slot: None, last: false }));
+            drop(self.journal.put(Message { event, reply: None, slot: None, last: false }));
         }
     }
 }

@@ -6,7 +6,7 @@
 //!
 //! An [`Intent`] is durable before its exchange goes upstream: only then is there a [`Receipt`]. The receipt is closed
 //! with the [`Outcome`] before the client gets its last byte; dropped unclosed, or found unclosed at the next start,
-//! it is closed as [`Outcome::Lost`]. One thread writes, so that entries of many tasks share one flush.
+//! it is closed as [`Outcome::Lost`]. There is one writer: entries of many tasks that come at once share one flush.
 
 mod canonical;
 mod chain;

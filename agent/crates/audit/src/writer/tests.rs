@@ -3,6 +3,7 @@
 use std::{
     fs::OpenOptions,
     sync::atomic::{AtomicUsize, Ordering},
+    thread::{self, ThreadId},
 };
 
 use super::*;
@@ -87,5 +88,82 @@ fn a_start_that_cannot_be_written_is_an_error() {
         let failing = Failing { appends, flushes, tried: Arc::default() };
         let mut writer = Writer::new(failing, Head::genesis(), || Timestamp::from_unix_seconds(0));
         assert!(matches!(writer.write_now([stop()]), Err(Error::Failed(_))));
+    }
+}
+
+/// Takes everything, and tells which threads brought it.
+struct Watched {
+    flush: Duration,
+    threads: mpsc::Sender<ThreadId>,
+}
+
+impl Medium for Watched {
+    fn append(&mut self, _: &[u8]) -> io::Result<()> {
+        self.threads.send(thread::current().id()).map_err(io::Error::other)
+    }
+
+    fn flush_to_disk(&mut self) -> io::Result<()> {
+        // As long as the disk takes that it stands for.
+        thread::sleep(self.flush);
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn who_comes_alone_writes_himself_if_the_disk_is_quick() {
+    let (own, slow) = (thread::current().id(), QUICK_FLUSH_MAX * 2);
+    for (flush, writes_himself) in [(Duration::ZERO, true), (slow, false)] {
+        let (threads, wrote) = mpsc::channel();
+        let journal = journal(Watched { flush, threads });
+        // Nobody knows how quick a disk is before the first flush.
+        journal.append(stop()).await.unwrap();
+        assert_ne!(wrote.recv().unwrap(), own);
+        for seq in 2..5 {
+            assert_eq!(journal.append(stop()).await.unwrap(), seq);
+            assert_eq!(wrote.recv().unwrap() == own, writes_himself, "{flush:?}");
+        }
+    }
+}
+
+#[test]
+fn who_comes_later_does_not_write_before_those_who_wait() {
+    let (threads, _wrote) = mpsc::channel();
+    let medium = Watched { flush: Duration::ZERO, threads };
+    let mut writer = Writer::new(medium, Head::genesis(), || Timestamp::from_unix_seconds(0));
+    assert!(!writer.is_free(), "how quick the disk is has to be seen first");
+    writer.write_now([stop()]).unwrap();
+    assert!(writer.is_free());
+    writer.waiting().fetch_add(1, Ordering::SeqCst);
+    assert!(!writer.is_free());
+}
+
+#[tokio::test]
+async fn after_a_panic_in_the_middle_nothing_is_written_any_more() {
+    for left in 0..2 {
+        let journal = journal(Panicking { left });
+        for _ in 0..left {
+            journal.append(stop()).await.unwrap();
+        }
+        let again = journal.clone();
+        let task = tokio::spawn(async move { again.append(stop()).await });
+        // In the thread that writes, or in the task itself.
+        assert!(matches!(task.await, Err(_) | Ok(Err(Error::Stopped))));
+        assert!(matches!(journal.append(stop()).await, Err(Error::Stopped)));
+    }
+}
+
+/// Takes so many entries, and no more.
+struct Panicking {
+    left: usize,
+}
+
+impl Medium for Panicking {
+    fn append(&mut self, _: &[u8]) -> io::Result<()> {
+        self.left = self.left.checked_sub(1).expect("a test wants this");
+        Ok(())
+    }
+
+    fn flush_to_disk(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
