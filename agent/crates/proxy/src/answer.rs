@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Response, StatusCode, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version, header};
 use hyper::body::{Body, Frame, SizeHint};
 use policy::Untouched;
 use tokio::sync::{mpsc, oneshot};
@@ -127,6 +127,19 @@ impl Answer {
         }
     }
 
+    /// The same to be kept for a while: it holds nothing but itself. One that came by a connection is a piece of a larger
+    /// buffer, body and headers alike, and would hold all of that.
+    pub(crate) fn kept(&self) -> Option<Self> {
+        let Content::Whole(body) = &self.body else { return None };
+        let own = |(name, value): (&HeaderName, &HeaderValue)| {
+            let mut own = HeaderValue::from_bytes(value.as_bytes()).ok()?;
+            own.set_sensitive(value.is_sensitive());
+            Some((name.clone(), own))
+        };
+        let headers = self.headers.iter().filter_map(own).collect();
+        Some(Self { status: self.status, headers, body: Content::Whole(Bytes::copy_from_slice(body)) })
+    }
+
     /// Gives it to the client, or what is left of it.
     pub(crate) async fn give(self, outbox: &mut Outbox) {
         match self.body {
@@ -229,5 +242,30 @@ impl Body for Outgoing {
             Self::Whole(body) => SizeHint::with_exact(body.len() as u64),
             Self::Passing { left, .. } => left.map_or_else(SizeHint::default, SizeHint::with_exact),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[test]
+    fn what_is_kept_of_an_answer_holds_no_more_than_the_answer() {
+        let buffer: Arc<[u8]> = Arc::from(&b"gzip, body, and much else"[..]);
+        let shared = Bytes::from_owner(buffer.clone());
+        let mut headers = HeaderMap::new();
+        for name in [header::VARY, header::SET_COOKIE, header::SET_COOKIE] {
+            headers.append(name, HeaderValue::from_maybe_shared(shared.slice(..4)).unwrap());
+        }
+        let answer = Answer::as_it_came(StatusCode::ACCEPTED, headers, shared.slice(6..10));
+        drop(shared);
+        let kept = answer.kept().unwrap();
+        assert_eq!((kept.status, &kept.headers, kept.len()), (answer.status, &answer.headers, Some(4)));
+        assert!(matches!(&kept.body, Content::Whole(body) if *body == b"body"[..]));
+        assert_eq!(Arc::strong_count(&buffer), 2);
+        drop(answer);
+        assert_eq!(Arc::strong_count(&buffer), 1);
     }
 }

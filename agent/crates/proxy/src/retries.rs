@@ -182,7 +182,8 @@ impl Ticket {
         // One that passed is kept by nobody: who waits asks Snowflake again.
         let is_kept = answer.len().is_some_and(|bytes| kept.make_room(&self.asked, bytes));
         // Whoever waits is given it in any case.
-        self.asked.state.send_replace(State::Answered { answer: answer.copy(), clearance });
+        let answer = if is_kept { answer.kept() } else { answer.copy() };
+        self.asked.state.send_replace(State::Answered { answer, clearance });
         if !is_kept {
             self.asked.let_go();
         }
