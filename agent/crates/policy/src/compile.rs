@@ -1,24 +1,19 @@
 //! Policy files to something that can be asked, or everything that is wrong with them.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
-use cedar_policy::{
-    Authorizer, EntityUid, Policy, PolicyId, PolicySet, Schema, ValidationMode, Validator, ffi::DetailedError,
-};
+use cedar_policy::{Authorizer, EntityUid, Policy, Schema, ffi::DetailedError};
 use identity::Assurance;
-use sql::Effect;
 
 use crate::{
     Classification, Place, PolicyError, Problem,
     entities::Vocabulary,
     kept::Kept,
-    literals, near,
+    misfits::misfits,
     rule::{Rule, Start},
     slice::{Slice, Slices, set_of},
     split::statements,
+    words::misspelt,
 };
 
 const SCHEMA: &str = include_str!("schema.cedarschema");
@@ -60,7 +55,7 @@ impl Policies {
             read_file(index, file, &mut rules, &mut problems);
         }
         let everything = set_of(rules.values().map(|rule| &rule.policy));
-        problems.extend(misfits(files, &rules, &everything, &schema));
+        problems.extend(misfits(files, &rules, &everything, (&schema, &vocabulary)));
         problems.extend(misspelt(files, &rules, &classification));
         if !problems.is_empty() {
             return Err(PolicyError::new(problems));
@@ -136,7 +131,7 @@ fn read_file(
                     let detail = DetailedError::from(error);
                     let at = detail.source_locations.first().map_or(0, |label| label.loc.start);
                     let place = Place::at(&file.name, &file.text, offset + at);
-                    Problem::Syntax { place, message: message(&detail) }
+                    Problem::Syntax { place, message: hinted(message(&detail), text) }
                 }));
                 continue;
             }
@@ -155,71 +150,21 @@ fn read_file(
     }
 }
 
-/// What does not fit the schema, and rules that can never apply: a forbid that forbids nothing is a mistake, too.
-fn misfits(
-    files: &[PolicyFile],
-    rules: &BTreeMap<String, Rule>,
-    set: &PolicySet,
-    schema: &Schema,
-) -> Vec<Problem> {
-    let result = Validator::new(schema.clone()).validate(set, ValidationMode::Strict);
-    let errors = result.validation_errors().map(|error| (error.policy_id(), DetailedError::from(error)));
-    let warnings =
-        result.validation_warnings().map(|warning| (warning.policy_id(), DetailedError::from(warning)));
-    let problem = |(id, detail): (&PolicyId, DetailedError)| {
-        let rule = id.to_string();
-        let place = match rules.get(&rule) {
-            Some(known) => match (detail.source_locations.first(), files.get(known.start.file)) {
-                (Some(label), Some(file)) => {
-                    Place::at(&file.name, &file.text, known.start.offset + label.loc.start)
-                }
-                _ => known.place.clone(),
-            },
-            None => Place { file: String::new(), line: 0, column: 0 },
-        };
-        // The validator names the rule again in each sentence.
-        let message = message(&detail).replace(&format!("for policy `{rule}`, "), "");
-        Problem::Schema { place, rule, message }
+/// A parser's sentence, with what is probably missing where it names a token that begins or ends a rule.
+fn hinted(said: String, rule: &str) -> String {
+    let unexpected = said.strip_prefix("unexpected token `").and_then(|rest| rest.split('`').next());
+    let hint = match unexpected {
+        Some("@" | "permit" | "forbid") => "; is the `;` of the rule before it missing?",
+        Some(";") if rule.matches(['(', '{', '[']).count() > rule.matches([')', '}', ']']).count() => {
+            "; is a bracket before it not closed?"
+        }
+        _ => "",
     };
-    let problems: Vec<Problem> = errors.chain(warnings).map(problem).collect();
-    // A rule with a word that nobody knows can also never apply; that is said only where it is not the consequence.
-    let unknown = |problem: &Problem| match problem {
-        Problem::Schema { rule, message, .. } if message.starts_with("unrecognized") => Some(rule.clone()),
-        _ => None,
-    };
-    let with_unknown: BTreeSet<String> = problems.iter().filter_map(unknown).collect();
-    let is_cause = |problem: &Problem| match problem {
-        Problem::Schema { rule, .. } => !with_unknown.contains(rule) || unknown(problem).is_some(),
-        _ => true,
-    };
-    problems.into_iter().filter(is_cause).collect()
+    format!("{said}{hint}")
 }
 
-/// Tags and effects that nothing has, and that are nearly the name of one. Whether a tag is on any column at all is the
-/// operator's to know: rules may be there before the columns.
-fn misspelt(
-    files: &[PolicyFile],
-    rules: &BTreeMap<String, Rule>,
-    classification: &Classification,
-) -> Vec<Problem> {
-    let mut problems = Vec::new();
-    for (id, rule) in rules {
-        let mut look = |what: &'static str, attribute: &str, known: &[&str], is_closed: bool| {
-            for word in literals::compared_with(&rule.policy, attribute) {
-                let meant = near::meant(&word, known.iter().copied()).map(str::to_owned);
-                if !known.contains(&word.as_str()) && (is_closed || meant.is_some()) {
-                    let place = rule.place_of_text(files, &word);
-                    problems.push(Problem::Word { place, rule: id.clone(), what, word, meant });
-                }
-            }
-        };
-        look("tag", "tags", &classification.tags().collect::<Vec<_>>(), false);
-        look("effect", "effects", &Effect::ALL.map(Effect::as_str), true);
-    }
-    problems
-}
-
-fn message(detail: &DetailedError) -> String {
+/// What the policy language says of a mistake, with its advice.
+pub(crate) fn message(detail: &DetailedError) -> String {
     match &detail.help {
         Some(help) => format!("{} ({help})", detail.message),
         None => detail.message.clone(),

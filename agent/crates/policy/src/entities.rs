@@ -79,6 +79,11 @@ impl Vocabulary {
         self.actions.keys()
     }
 
+    /// Whether an action is a group of others.
+    pub(crate) fn is_group(&self, action: &EntityUid) -> bool {
+        self.actions.values().any(|groups| groups.contains(action))
+    }
+
     /// The groups that an action is in.
     pub(crate) fn groups_of(&self, action: &EntityUid) -> &[EntityUid] {
         self.actions.get(action).map_or(&[], Vec::as_slice)
@@ -305,7 +310,7 @@ pub(crate) fn groups(principal: &Principal) -> Vec<String> {
 }
 
 /// An identifier as Snowflake would have it written: quoted only where it must be.
-fn quoted(ident: &Ident) -> String {
+pub(crate) fn quoted(ident: &Ident) -> String {
     let text = ident.as_str();
     let begins = text.starts_with(|c: char| c.is_ascii_uppercase() || c == '_');
     let plain = |b: u8| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_' || b == b'$';

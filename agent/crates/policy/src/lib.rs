@@ -58,6 +58,7 @@ mod in_force;
 mod judge;
 mod kept;
 mod literals;
+mod misfits;
 mod near;
 mod pattern;
 mod plan;
@@ -72,6 +73,7 @@ mod suppose;
 #[cfg(test)]
 mod tests;
 mod who;
+mod words;
 
 pub use ask::{EndpointAsk, LoginAsk, StatementAsk};
 pub use beside::{Beside, Carried};

@@ -108,6 +108,22 @@ pub enum Problem {
         /// The one that was probably meant.
         meant: Option<String>,
     },
+    /// A name that nothing can have.
+    #[error(
+        "{place}: rule {rule:?} names {of_type}::{name:?}, which nothing is called; names are written as Snowflake stores them: {meant}"
+    )]
+    Name {
+        /// Where it stands.
+        place: Place,
+        /// The rule's id.
+        rule: String,
+        /// `Table`, `Schema`, …
+        of_type: String,
+        /// What was written.
+        name: String,
+        /// What it would have to look like.
+        meant: String,
+    },
     /// An annotation with a value that means nothing, or on the wrong kind of rule.
     #[error("{place}: rule {rule:?}: {why}")]
     BadAnnotation {
@@ -162,6 +178,7 @@ impl Problem {
             | Self::DuplicateId { place, .. }
             | Self::UnknownAnnotation { place, .. }
             | Self::Word { place, .. }
+            | Self::Name { place, .. }
             | Self::GrantsByAbsence { place, .. }
             | Self::BadAnnotation { place, .. }
             | Self::Classification { place, .. }

@@ -76,6 +76,7 @@ pub(crate) fn run(config: &Path, args: &Args, output: Output) -> Outcome {
 fn people(report: &Report) -> String {
     let files = counted(report.files, "file", "files");
     match report.rules {
+        Some(0) => format!("no rule in {files}: nothing is permitted\n"),
         Some(rules) => format!("{} in {files}, all in order\n", counted(rules, "rule", "rules")),
         None => {
             let lines: String =

@@ -189,6 +189,53 @@ fn misspelt_tags_and_effects_are_said_with_their_place() {
 }
 
 #[test]
+fn a_mistake_is_told_once_and_with_what_was_meant() {
+    for (rule, expected) in [
+        (
+            "permit (principal, action in Action::\"read\", resource) when { context.efects.contains(\"share\") };",
+            "p.cedar:2:63: rule \"a\" does not fit the schema: attribute `efects` in context for Action::",
+        ),
+        (
+            "permit (principal, action in Action::\"read\", resource) when { principal.repositry == \"x\" };",
+            "p.cedar:2:63: rule \"a\" does not fit the schema: attribute `repositry` on entity type",
+        ),
+        (
+            "permit (principal, action == Action::\"select\", resource);",
+            "p.cedar:2:30: rule \"a\" does not fit the schema: unrecognized action `Action::\"select\"` (did you mean `Action::\"SELECT\"`?)",
+        ),
+        (
+            "permit (principal, action == Action::\"read\", resource);",
+            "p.cedar:1:1: rule \"a\" does not fit the schema: Action::\"read\" is a group of actions; write `action in Action::\"read\"`",
+        ),
+        (
+            "permit (principal == Group::\"repository:acme/etl\", action, resource);",
+            "p.cedar:1:1: rule \"a\" does not fit the schema: unable to find an applicable action given the policy scope constraints (try replacing `==` with `in`",
+        ),
+        (
+            "forbid (principal, action, resource) when { principal.assurance == \"verifed\" };",
+            "p.cedar:2:68: rule \"a\" speaks of the assurance \"verifed\", which is not known; did you mean \"verified\"?",
+        ),
+        (
+            "forbid (principal, action in Action::\"read\", resource in Schema::\"analytics.hr\");",
+            "p.cedar:2:66: rule \"a\" names Schema::\"analytics.hr\", which nothing is called; names are written as Snowflake stores them: Schema::\"ANALYTICS.HR\"",
+        ),
+        (
+            "permit (principal, action, resource)\n@id(\"b\") forbid (principal, action, resource);",
+            "p.cedar:3:1: unexpected token `@`; is the `;` of the rule before it missing?",
+        ),
+        ("permit (principal, action, resource) when { (principal.actor == \"x\" };", "p.cedar:2:"),
+        (
+            "permit (principal, action, resource) when { principal.actor == \"x\" ;",
+            "p.cedar:2:68: unexpected token `;`; is a bracket before it not closed?",
+        ),
+    ] {
+        let found = errors(&format!("@id(\"a\")\n{rule}"));
+        assert!(found.starts_with(expected), "{rule}\n  is       {found}\n  expected {expected}");
+        assert_eq!(found.lines().count(), 1, "{found}");
+    }
+}
+
+#[test]
 fn what_is_wrong_with_rules_and_classification_is_said_at_once() {
     let classification = crate::PolicyFile { name: "c.toml".to_owned(), text: "[[column]]\n".to_owned() };
     let rules = [file(

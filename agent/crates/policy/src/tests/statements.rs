@@ -378,7 +378,7 @@ fn rules_see_the_roles_that_each_statement_runs_in() {
         ("use role accountadmin", "permit [all]"),
         ("begin use role accountadmin; select * from orders; end", "deny [etl-alone]"),
         ("begin use role etl; select * from orders; end", "permit [all]"),
-        ("begin call p(); select * from orders; end", "deny [etl-alone]"),
+        ("begin call p(); select * from analytics.public.orders; end", "deny [etl-alone]"),
         ("execute immediate 'select * from orders'", "permit [all]"),
         ("drop table orders", "deny [no-more]"),
     ] {
