@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use model::{Ident, TableName};
-use sql::{Access, Class, Container, Effect, Landing, Outputs, Statement};
+use sql::{Access, Class, Container, Effect, Landing, Outputs, Sources, Statement};
 
 use crate::{
     beside::Carried,
@@ -52,12 +52,30 @@ fn landed(
             .map(|source| place.carried(source))
             .collect();
     };
-    let sources = outputs.iter().map(|output| Source {
-        // Where many are filled at once, each keeps its name; which, nobody knows.
-        column: output.name.clone().filter(|_| !output.is_many && landing.table.is_some()),
-        tags: plan.tags(&output.sources).unwrap_or_else(|| unknown.clone()),
-    });
-    sources.flat_map(some).map(|source| place.carried(&source)).collect()
+    let mut sources = Vec::new();
+    for output in outputs {
+        let tags = plan.tags(&output.sources).unwrap_or_else(|| unknown.clone());
+        match &output.sources {
+            // All columns of a table under their own names.
+            Sources::Wildcard(tables)
+                if landing.is_new && !tables.iter().any(|t| plan.unresolved.contains(t)) =>
+            {
+                let of_tables = plan.guards.iter().filter(|guard| tables.contains(&guard.table));
+                sources.extend(of_tables.map(of_guard));
+            }
+            // Where many are filled at once by their place, nobody knows which is which.
+            _ => {
+                let column = output.name.clone().filter(|_| !output.is_many && landing.table.is_some());
+                sources.push(Source { column, tags });
+            }
+        }
+    }
+    sources.into_iter().flat_map(some).map(|source| place.carried(&source)).collect()
+}
+
+/// A tagged column under its own name.
+fn of_guard(guard: &Guard) -> Source {
+    Source { column: guard.tagged.pattern.exact_column(), tags: guard.tagged.tags.clone() }
 }
 
 /// The tags of all that a statement reads.
@@ -93,10 +111,6 @@ fn sources(statement: &Statement, plan: &Plan, all_tags: &BTreeSet<String>) -> V
         return some(Source { column: None, tags: all_tags.clone() });
     }
     if copies_whole(statement) {
-        let of_guard = |guard: &Guard| {
-            let column = guard.tagged.pattern.exact_column();
-            Source { column, tags: guard.tagged.tags.clone() }
-        };
         return plan.guards.iter().map(of_guard).collect();
     }
     some(Source { column: None, tags: anything(plan, all_tags) })

@@ -3,12 +3,15 @@
 //! A statement that only decides on a masked column (`WHERE ssn LIKE '1%'`) tells of it as surely as one that shows it, only
 //! slower; and a copy is read by others, on other hosts, who know nothing of its tags.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use cedar_policy::EntityUid;
 use masking::Mask;
 use model::{ColumnName, TableName};
-use sql::{Access, Class, Container, Group, Outputs, Sources, Statement};
+use sql::{Access, Class, Container, Group, Landing, Output, Outputs, Sources, Statement};
 
 use crate::{
     Beside, Policies,
@@ -92,7 +95,7 @@ impl Columns {
             for tagged in patterns.filter(|tagged| tagged.pattern.may_be_in(table)) {
                 let deciding = decides && may_be_among(&statement.decides_on, table, &tagged);
                 let id = format!("{}.{}", table_id(table), tagged.pattern.column_part());
-                let moved = is.moved && (beside.reached.contains(table) || lands(statement, table, &tagged));
+                let moved = is.moved && leaves_its_tags(policies, statement, table, &tagged);
                 columns.add_in_table(things, table, tagged, id, Is { deciding, moved, ..is });
             }
         }
@@ -244,9 +247,49 @@ fn landing(statement: &Statement) -> Option<Vec<&Sources>> {
     Some(sources)
 }
 
-/// Whether a tagged column of a table may be among what lands elsewhere.
-fn lands(statement: &Statement, table: &TableName, tagged: &TaggedPattern) -> bool {
-    landing(statement).is_none_or(|all| all.into_iter().any(|sources| may_be_among(sources, table, tagged)))
+/// Whether a tagged column of a table may be put where it can be read without its tags.
+fn leaves_its_tags(
+    policies: &Policies,
+    statement: &Statement,
+    table: &TableName,
+    tagged: &TaggedPattern,
+) -> bool {
+    if statement.landings.is_empty() {
+        return true;
+    }
+    statement.landings.iter().any(|landing| {
+        let Outputs::Known(outputs) = &landing.columns else { return true };
+        let mut lands = outputs.iter().filter(|output| may_be_among(&output.sources, table, tagged));
+        lands.any(|output| !stays_tagged(policies, statement, (table, tagged), landing, output))
+    })
+}
+
+/// Whether a column that gets another name, itself or its table, and stays in its schema, has its tags under that name
+/// as well. Those that a copy took along follow it ([`crate::carry`]); others are where a pattern says so.
+fn stays_tagged(
+    policies: &Policies,
+    statement: &Statement,
+    (table, tagged): (&TableName, &TaggedPattern),
+    landing: &Landing,
+    output: &Output,
+) -> bool {
+    let Some(target) = &landing.table else { return false };
+    let is_near = (&target.database, &target.schema) == (&table.database, &table.schema);
+    if statement.class != Class::Alter || !is_near || target.database.is_none() || target.schema.is_none() {
+        return false;
+    }
+    let patterns = policies.classification.columns();
+    if !patterns.iter().any(|pattern| pattern.pattern == tagged.pattern) {
+        return true;
+    }
+    let has_name = |pattern: &TaggedPattern| match &output.name {
+        Some(name) => pattern.pattern.matches_name(name.as_str()),
+        // Each of them keeps its own.
+        None => output.is_many && pattern.pattern.has_column_of(&tagged.pattern),
+    };
+    let there = patterns.iter().filter(|pattern| pattern.pattern.may_be_in(target) && has_name(pattern));
+    let tags: BTreeSet<&String> = there.flat_map(|pattern| &pattern.tags).collect();
+    tagged.tags.iter().all(|tag| tags.contains(tag))
 }
 
 /// Whether what lands may come from where nobody knows.

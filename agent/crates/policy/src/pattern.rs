@@ -73,6 +73,11 @@ impl ColumnPattern {
         self.column.matches(name)
     }
 
+    /// Whether its column's part is that of another pattern, with its path.
+    pub(crate) fn has_column_of(&self, other: &Self) -> bool {
+        self.column == other.column && self.path == other.path
+    }
+
     /// The column's part, with its path, for a name that stands for all it matches.
     pub(crate) fn column_part(&self) -> Cow<'_, str> {
         match &self.path {

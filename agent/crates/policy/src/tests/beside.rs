@@ -37,7 +37,11 @@ fn carried(name: &str, column: Option<&str>, tags: &[&str]) -> Carried {
 }
 
 fn decide(policies: &Policies, sql: &str, beside: Beside) -> Decision<Permit> {
-    let facts = Arc::new(sql::analyze(&SqlText::new(sql).unwrap(), &session(), &sql::Catalog::default()));
+    decide_with(policies, sql, beside, &sql::Catalog::default())
+}
+
+fn decide_with(policies: &Policies, sql: &str, beside: Beside, catalog: &sql::Catalog) -> Decision<Permit> {
+    let facts = Arc::new(sql::analyze(&SqlText::new(sql).unwrap(), &session(), catalog));
     let ask = StatementAsk {
         principal: &verified(),
         account: &AccountName::new("acme"),
@@ -104,11 +108,88 @@ fn who_may_see_the_tag_sees_the_copy() {
 #[test]
 fn tables_behind_a_view_are_read_as_well() {
     let policies = policies(MOVES);
+    let view = sql::View {
+        definition: "create view people as select ssn as code, city from customers".to_owned(),
+        names: session(),
+    };
+    let columns = ["CODE", "CITY"].map(Ident::exact);
+    let mut catalog = sql::Catalog::default();
+    catalog.insert_table(table("PEOPLE"), Arc::new(sql::Table { columns: columns.into(), view: Some(view) }));
+    let customers = ["ID", "SSN", "EMAIL", "CITY"].map(Ident::exact);
+    catalog.insert_table(table("CUSTOMERS"), Arc::new(sql::Table::with_columns(customers)));
     let through_view = || Beside { reached: tables(&["CUSTOMERS"]), ..Beside::default() };
-    let sql = "create table mine as select * from people";
-    let Decision::Denial(denial) = decide(&policies, sql, through_view()) else { panic!("not refused") };
-    assert!(denial.to_string().contains("deriving from column ANALYTICS.PUBLIC.CUSTOMERS.SSN"), "{denial}");
-    assert!(matches!(decide(&policies, sql, Beside::default()), Decision::Permit(_)));
+    for (columns, is_permitted) in [("*", false), ("code", false), ("upper(code)", false), ("city", true)] {
+        let sql = format!("create table mine as select {columns} from people");
+        match decide_with(&policies, &sql, through_view(), &catalog) {
+            Decision::Permit(_) => assert!(is_permitted, "{sql}"),
+            Decision::Denial(denial) => {
+                let told = denial.to_string();
+                assert!(
+                    !is_permitted && told.contains("deriving from column ANALYTICS.PUBLIC.CUSTOMERS.SSN")
+                );
+            }
+            Decision::Hold(_) => panic!("{sql} is held"),
+        }
+    }
+}
+
+/// Columns of that name are tagged wherever they are, and one table besides.
+const BY_NAME: &str = r#"
+[[column]]
+pattern = "*.PUBLIC.*.SSN"
+tags = ["pii"]
+[[column]]
+pattern = "*.PUBLIC.CUSTOMERS.EMAIL"
+tags = ["pii", "email"]
+"#;
+
+#[test]
+fn a_table_that_is_renamed_is_no_copy_where_its_tags_go_with_it() {
+    let classification = crate::Classification::parse("c.toml", BY_NAME).unwrap();
+    let rules = r#"@id("moves") permit (principal, action, resource) unless { action == Action::"derive" };"#;
+    let policies = Policies::compile(&[super::file(rules)], classification).unwrap();
+    let told = |sql: &str, carried: Vec<Carried>| match decide(
+        &policies,
+        sql,
+        Beside { carried, ..Beside::default() },
+    ) {
+        Decision::Permit(permit) => {
+            let tags = permit.carries().iter().map(|c| {
+                let part = |part: &Option<Ident>| part.as_ref().map_or("*".to_owned(), ToString::to_string);
+                format!("{}.{}", part(&c.table), part(&c.column))
+            });
+            format!("permit {}", tags.collect::<Vec<_>>().join(" "))
+        }
+        Decision::Denial(denial) => denial.to_string(),
+        Decision::Hold(hold) => hold.to_string(),
+    };
+    for (sql, expected) in [
+        ("alter table people rename to persons", "permit PERSONS.SSN"),
+        ("alter table people swap with persons", "permit PEOPLE.SSN PERSONS.SSN"),
+        ("alter table customers rename column ssn to \"ssn\"", "permit CUSTOMERS.ssn"),
+        ("alter table customers rename column city to town", "permit "),
+        ("alter table places rename column city to town", "permit "),
+    ] {
+        assert_eq!(told(sql, Vec::new()), expected, "{sql}");
+    }
+    for (sql, column) in [
+        // Another schema, where the pattern does not say so; a name that it does not match; the table that it names.
+        ("alter table people rename to other.people", "PEOPLE.SSN"),
+        ("alter table people rename to elsewhere.public.people", "PEOPLE.SSN"),
+        ("alter table people rename column ssn to code", "PEOPLE.SSN"),
+        ("alter table customers rename to c2", "CUSTOMERS.EMAIL"),
+        ("alter table customers swap with c2", "CUSTOMERS.EMAIL"),
+        ("create table c2 clone people", "PEOPLE.SSN"),
+    ] {
+        let told = told(sql, Vec::new());
+        let expected = format!("no rule permits deriving from column ANALYTICS.PUBLIC.{column}");
+        assert!(told.starts_with(&expected), "{sql}: {told}");
+    }
+    // What a copy took along goes with it.
+    let copy = || vec![carried("COPY", Some("CODE"), &["pii"])];
+    assert_eq!(told("alter table copy rename to kept", copy()), "permit KEPT.CODE KEPT.SSN");
+    assert_eq!(told("alter table copy rename column code to c", copy()), "permit COPY.C");
+    assert!(told("alter table copy rename to other.kept", copy()).contains("deriving from"));
 }
 
 #[test]

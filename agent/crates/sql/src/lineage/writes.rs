@@ -2,11 +2,12 @@
 
 use std::rc::Rc;
 
-use model::{Ident, TableName};
+use model::{ColumnName, Ident, TableName};
 use sqlparser::ast::{
-    Assignment, AssignmentTarget, CopyIntoSnowflakeKind, CreateTable, CreateView, Delete, Expr, FromTable,
-    Insert, Merge, MergeAction, MergeInsertKind, MergeUpdateKind, MultiTableInsertIntoClause,
-    MultiTableInsertValue, ObjectName, Statement, TableObject, Update, UpdateTableFromKind,
+    AlterTable, AlterTableOperation, Assignment, AssignmentTarget, CopyIntoSnowflakeKind, CreateTable,
+    CreateView, Delete, Expr, FromTable, Insert, Merge, MergeAction, MergeInsertKind, MergeUpdateKind,
+    MultiTableInsertIntoClause, MultiTableInsertValue, ObjectName, RenameTableNameKind, Statement,
+    TableObject, Update, UpdateTableFromKind,
 };
 
 use super::{
@@ -15,7 +16,7 @@ use super::{
     relation::{Column, Part, Relation},
     scope::{Entry, Scope, Tables},
 };
-use crate::{Landing, catalog::Known};
+use crate::{Landing, Output, Outputs, Sources, catalog::Known};
 
 impl<'c> Walk<'c> {
     /// The columns that a statement other than a query fills; and what it decides on.
@@ -27,6 +28,7 @@ impl<'c> Walk<'c> {
             Statement::Merge(merge) => self.merge(merge),
             Statement::CreateTable(table) => self.create_table(table),
             Statement::CreateView(view) => self.create_view(view),
+            Statement::AlterTable(alter) => self.alter_table(alter).unwrap_or_default(),
             Statement::CopyIntoSnowflake { .. } => self.copy(statement),
             // They fill nothing with what they read.
             _ => Vec::new(),
@@ -259,6 +261,37 @@ impl<'c> Walk<'c> {
         let rows = self.query(&view.query, None);
         let names = view.columns.iter().map(|column| self.names.ident(&column.name)).collect();
         vec![Landing { is_new: !view.if_not_exists, ..self.land(table, names, rows) }]
+    }
+
+    /// What a table holds is under another name then. `None` for other changes, and where a name is computed.
+    fn alter_table(&mut self, alter: &AlterTable) -> Option<Vec<Landing>> {
+        let table = self.names.table(&alter.name).ok()?;
+        let [operation] = alter.operations.as_slice() else { return None };
+        match operation {
+            AlterTableOperation::RenameTable {
+                table_name: RenameTableNameKind::As(name) | RenameTableNameKind::To(name),
+            } => Some(vec![self.put_whole(&table, self.names.table(name).ok()?)]),
+            AlterTableOperation::SwapWith { table_name } => {
+                let other = self.names.table(table_name).ok()?;
+                Some(vec![self.put_whole(&table, other.clone()), self.put_whole(&other, table)])
+            }
+            AlterTableOperation::RenameColumn { old_column_name, new_column_name } => {
+                let [old, new] = [old_column_name, new_column_name].map(|name| self.names.ident(name));
+                let sources = Sources::Column(vec![ColumnName { table: table.clone(), name: old }]);
+                let column = Output { name: Some(new), sources, is_many: false };
+                let columns = Outputs::Known(vec![column]);
+                Some(vec![Landing { table: Some(table), columns, is_new: false }])
+            }
+            _ => None,
+        }
+    }
+
+    /// All of a table, under another name. Its own patterns speak of its columns, so nobody is asked what they are.
+    fn put_whole(&mut self, table: &TableName, to: TableName) -> Landing {
+        let wanted = self.wants.clone();
+        let (relation, _) = self.stored(std::slice::from_ref(table));
+        self.wants = wanted;
+        Landing { is_new: true, ..self.land(Some(to), Vec::new(), Relation::clone(&relation)) }
     }
 
     fn copy(&mut self, statement: &Statement) -> Vec<Landing> {
