@@ -14,6 +14,7 @@ mod cases;
 mod columns;
 mod compile;
 mod doors;
+mod effects;
 mod kept;
 mod masks;
 mod page;

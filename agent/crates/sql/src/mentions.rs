@@ -82,6 +82,8 @@ impl<'t> Walk<'_, 't> {
             "POLICY" if is_definition && !self.follows_network() => {
                 self.mentioned(ObjectKind::Policy, Effect::PolicyChange)
             }
+            // `DROP ALL ROW ACCESS POLICIES` names none.
+            "POLICIES" if is_definition => self.effect(Effect::PolicyChange),
             "TAG" if is_definition => self.mentioned(ObjectKind::Tag, Effect::TagChange),
             "SHARE" if matches!(self.into.class, Class::Grant | Class::Revoke) => self.effect(Effect::Share),
             "PAT" | "TOKEN" if self.into.class == Class::Administer => self.effect(Effect::MintsCredential),
