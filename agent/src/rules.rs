@@ -318,6 +318,62 @@ mod tests {
     }
 
     #[test]
+    fn whatever_is_wrong_with_the_files_the_last_good_policy_stays_in_force_and_says_why() {
+        type Damage = fn(&Path);
+        let write = |name: &'static str, text: &'static [u8]| {
+            move |folder: &Path| fs::write(folder.join(name), text).unwrap()
+        };
+        fn no_folder(folder: &Path) {
+            fs::rename(folder.join("policy"), folder.join("moved")).unwrap();
+        }
+        fn no_file(folder: &Path) {
+            fs::create_dir(folder.join("policy/z.cedar")).unwrap();
+        }
+        fn no_classification(folder: &Path) {
+            fs::remove_file(folder.join("classification.toml")).unwrap();
+        }
+        fn a_loop(folder: &Path) {
+            std::os::unix::fs::symlink("z.cedar", folder.join("policy/z.cedar")).unwrap();
+        }
+        let written: [(&str, &str, &'static [u8]); 7] = [
+            ("half a rule", "a.cedar:1:", b"@id(\"a\") permit (princ"),
+            ("no rule's end", "a.cedar:1:", b"@id(\"a\") permit (principal, action, resource)"),
+            ("no such action", "did you mean", b"@id(\"a\") permit (principal, action == Action::\"SELEKT\", resource);"),
+            ("two of one name", "has the name of", b"@id(\"a\") permit (principal, action, resource);@id(\"a\") forbid (principal, action, resource);"),
+            ("no text", "a.cedar cannot be read", b"\xff\xfe\0"),
+            ("half a classification", "classification.toml:1:", b"[[colu"),
+            ("an unknown mask", "classification.toml:2:", b"[tags.x]\nmask = \"nul\"\n"),
+        ];
+        let others: [(&str, &str, Damage); 4] = [
+            ("no folder", "policy folder", no_folder),
+            ("a folder for a file", "z.cedar cannot be read", no_file),
+            ("no classification", "classification.toml cannot be read", no_classification),
+            ("a link to itself", "z.cedar cannot be read", a_loop),
+        ];
+        let check = |what: &str, said: &str, damage: &dyn Fn(&Path)| {
+            let folder = Folder::new();
+            let rules = folder.rules();
+            let before = rules.known();
+            damage(folder.0.path());
+            assert!(!reload(&rules), "{what}");
+            let known = rules.known();
+            assert!(known.fault.as_ref().is_some_and(|fault| fault.contains(said)), "{what}: {known:?}");
+            assert_eq!(
+                (known.digest, known.rules, ids(&rules)),
+                (before.digest, 1, vec!["a".to_owned()]),
+                "{what}"
+            );
+        };
+        for (what, said, text) in written {
+            let name = if said.contains("classification") { "classification.toml" } else { "policy/a.cedar" };
+            check(what, said, &write(name, text));
+        }
+        for (what, said, damage) in others {
+            check(what, said, &damage);
+        }
+    }
+
+    #[test]
     fn every_way_to_change_a_file_is_seen() {
         let folder = Folder::new();
         let rules = folder.rules();

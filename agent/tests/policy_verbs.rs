@@ -170,6 +170,40 @@ fn explain_says_why() {
 }
 
 #[test]
+fn explain_tells_a_rule_that_would_permit_what_none_permits() {
+    let folder = Folder::new();
+    let names = ["--database", "analytics", "--schema", "public"];
+    let columns = "select c.email from customers c join \"odd name\" o on o.id = c.id";
+    let copy = "create table copy as select email from customers";
+    for (who, sql) in [
+        (["--repository", "acme/etl"].as_slice(), copy),
+        (&["--repository", "acme/web"], columns),
+        (&["--repository", "acme/web", "--observed"], "drop table customers"),
+        (&[], "call p()"),
+    ] {
+        let explain = || json(folder.0.path(), "explain", &[&names, who, &[sql]].concat()).1;
+        let told = explain();
+        assert_eq!(told["decision"], "deny", "{told}");
+        let rule = told["would_permit"].as_str().unwrap_or_else(|| panic!("{told}"));
+        folder.write("policy/suggested.cedar", rule);
+        let told = explain();
+        assert_eq!(
+            (&told["decision"], &told["would_permit"]),
+            (&"permit".into(), &Value::Null),
+            "{rule}\n{told}"
+        );
+        fs::remove_file(folder.path("policy/suggested.cedar")).unwrap();
+    }
+    // A rule that forbids is not outdone by one that permits.
+    let (_, told) =
+        json(folder.0.path(), "explain", &["--repository", "acme/etl", "select * from analytics.hr.people"]);
+    assert_eq!((&told["decision"], &told["would_permit"]), (&"deny".into(), &Value::Null));
+    let (_, text) = run(folder.0.path(), "explain", &["--repository", "acme/web", "select 1"], "");
+    assert!(text.contains("a rule that does so:\n  @id(\"choose-a-name\")"), "{text}");
+    assert!(text.contains("etl-reads (") && text.contains("it is for another principal"), "{text}");
+}
+
+#[test]
 fn explain_takes_claims_columns_and_a_statement_from_standard_input() {
     let folder = Folder::new();
     folder.write(

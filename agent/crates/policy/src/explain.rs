@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use cedar_policy::{Effect, EntityUid, PrincipalConstraint, ResourceConstraint};
+use cedar_policy::{Effect, EntityUid, Policy, PrincipalConstraint, ResourceConstraint};
 use model::{AccountName, ColumnMeta, Mode};
 use sql::{Facts, Outputs};
 
@@ -237,12 +237,22 @@ impl Policies {
                 } else if !is_within(&resource, heard) {
                     format!("it is about something else: {}", about(&resource))
                 } else {
-                    "its condition is not met".to_owned()
+                    format!("its condition is not met: {}", condition(&rule.policy))
                 };
                 Missed { rule: id.clone(), place: rule.place.clone(), why }
             })
             .collect()
     }
+}
+
+/// What a rule says behind its head, in one line.
+fn condition(policy: &Policy) -> String {
+    let text = policy.to_string();
+    let begins =
+        [") when", ")\nwhen", ") unless", ")\nunless"].iter().filter_map(|words| text.find(words)).min();
+    let condition = begins.and_then(|at| text.get(at + 1..)).unwrap_or_default();
+    let line = condition.split_whitespace().collect::<Vec<_>>().join(" ");
+    crate::judge::shown(line.trim_end_matches(';'))
 }
 
 /// The head of a rule in words: whom it is for.

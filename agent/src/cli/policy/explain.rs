@@ -2,6 +2,7 @@
 
 mod facts;
 mod people;
+mod suggest;
 
 use std::{
     io::{self, Read as _},
@@ -89,6 +90,8 @@ struct Report {
     questions: Vec<Question>,
     columns: Vec<Column>,
     tagged: Vec<Column>,
+    /// A rule that would permit what no rule permits.
+    would_permit: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -219,7 +222,9 @@ fn report(told: Explanation, facts: &sql::Facts) -> Report {
             .map(|missed| Missed { rule: missed.rule, place: missed.place.to_string(), why: missed.why })
             .collect(),
     };
+    let would_permit = suggest::rule(&told);
     Report {
+        would_permit,
         principal: told.principal,
         groups: told.groups,
         decision: told.decision,

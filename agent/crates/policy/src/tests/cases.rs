@@ -179,7 +179,7 @@ fn an_explanation_names_each_rule_that_counted_and_why_others_did_not() {
     assert_eq!(
         missed,
         [
-            "nights: its condition is not met",
+            "nights: its condition is not met: when { principal.event == \"schedule\" }",
             "others: it is for another principal: in Group::\"repository:acme/web\"",
             "staging: it is about something else: in Schema::\"ANALYTICS.STAGING\"",
         ]

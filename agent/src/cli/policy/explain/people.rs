@@ -33,6 +33,11 @@ pub(super) fn page(report: &Report) -> String {
     if report.questions.is_empty() {
         page.line(1, "nothing: it is refused before any rule is asked");
     }
+    if let Some(rule) = &report.would_permit {
+        page.line(0, "");
+        page.line(0, "if it should be permitted, a rule that does so:");
+        rule.lines().for_each(|line| page.line(1, line));
+    }
     page.columns("columns of the result:", &report.columns);
     page.columns("tagged columns that it reads:", &report.tagged);
     page.0
