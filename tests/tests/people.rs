@@ -218,6 +218,83 @@ fn who_has_left_is_refused_and_their_open_session_ends() {
     assert!(said.contains(sentence), "{said}");
 }
 
+/// Two statements of the SQL API: one is waited for, and one is asked about again and again until somebody ends it.
+const API_PIPELINE: &str = r#"
+import json, subprocess, sys, time
+URL = "https://acme.snowflakecomputing.com/api/v2/statements"
+def curl(*words):
+    headers = ["Authorization: Bearer an-oauth-token", "X-Snowflake-Authorization-Token-Type: OAUTH", "Content-Type: application/json"]
+    command = ["curl", "--silent", "--show-error", "--max-time", "80"]
+    command += [word for header in headers for word in ("--header", header)]
+    return subprocess.Popen(command + list(words), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+def submit(text, query=""):
+    body = {"statement": text, "timeout": 60, "database": "ANALYTICS", "schema": "PUBLIC", "warehouse": "CI_WH", "role": "ETL"}
+    return curl("--data-binary", json.dumps(body), URL + query)
+if len(sys.argv) > 1:
+    print(submit("SELECT COUNT(*) FROM CUSTOMERS").communicate()[0], flush=True)
+    sys.exit()
+handle = json.loads(submit("SELECT COUNT(*) FROM CUSTOMERS /* takes 60 s */", "?async=true").communicate()[0])["statementHandle"]
+waited = submit("SELECT COUNT(*) FROM CUSTOMERS /* takes 60 s */ /* held */")
+print("asked", flush=True)
+while True:
+    answer = curl(f"{URL}/{handle}").communicate()[0]
+    if "333334" not in answer:
+        break
+    print("runs", flush=True)
+print("refused", answer, "waited", waited.communicate()[0], "ended", flush=True)
+"#;
+
+#[test]
+fn what_somebody_who_has_left_asked_of_the_sql_api_is_ended_too() {
+    let place = tempfile::tempdir().unwrap();
+    let file = list_file(&place);
+    replace(&file, "deactivated = []\n");
+    let (lab, _policy) = lab(&format!("[offboarding]\nfile = {file:?}\n"));
+    let pipeline = lab.spawn(&["python3", "-c", API_PIPELINE]).unwrap();
+    let reached = |path: &str, agent: bool| {
+        let is_it = |line: &&Value| {
+            let is_agents = line["user_agent"].as_str().is_some_and(|who| who.starts_with("Snowfence/"));
+            line["path"].as_str().is_some_and(|of| of.ends_with(path)) && is_agents == agent
+        };
+        lab.front_log().unwrap().iter().filter(is_it).count()
+    };
+    let until = |what: &str, is_so: &dyn Fn() -> bool| {
+        let start = std::time::Instant::now();
+        while !is_so() {
+            assert!(start.elapsed() < PATIENT, "{what} does not happen: {}", lab.agent_log());
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    };
+    pipeline.wait_until(PATIENT, |said| said.contains("runs\n")).unwrap();
+    until("the second statement", &|| reached("/api/v2/statements", false) == 2);
+
+    replace(&file, "[[deactivated]]\nname = \"Mona Lisa\"\nhandles = { github = \"Mona\" }\n");
+    let said = pipeline.wait_until(PATIENT, |said| said.contains("ended\n")).unwrap();
+    let sentence = "mona, who started the run, is deactivated; let somebody who is active run the job";
+    let (refused, waited) = said.split_once("refused ").unwrap().1.split_once("waited ").unwrap();
+    assert!(refused.contains(sentence) && waited.contains(sentence), "{said}");
+    assert!(waited.contains("its session was ended"), "{waited}");
+    // Snowflake was told by the agent itself of both: of the one at once, of the other when it had said what it is called.
+    until("the end of both", &|| reached("/cancel", true) == 2);
+
+    let sessions = json(&lab, &["sessions", "list"]);
+    let first = sessions["sessions"][0]["session"].as_str().unwrap();
+    let shown = json(&lab, &["sessions", "show", first]);
+    assert!(shown["end"]["reason"].as_str().unwrap().contains("the agent ended it"), "{}", shown["end"]);
+    let statements = shown["statements"].as_array().unwrap();
+    let is_lost = |statement: &Value| statement["outcome"].to_string().contains(sentence);
+    assert!(statements.len() == 2 && statements.iter().all(is_lost), "{statements:?}");
+
+    // Who comes back is judged as somebody new.
+    replace(&file, "deactivated = []\n");
+    let asks = || {
+        let output = lab.command(&["python3", "-c", API_PIPELINE, "again"]).unwrap().run().unwrap();
+        String::from_utf8_lossy(&output.stdout).contains("resultSetMetaData")
+    };
+    until("coming back", &asks);
+    assert!(json(&lab, &["sessions", "list"])["sessions"].as_array().unwrap().len() > 1);
+}
+
 #[test]
 fn a_step_that_replaces_itself_can_lie_only_within_what_its_runner_is_registered_for() {
     let (lab, _place) = lab("");

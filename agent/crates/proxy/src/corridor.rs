@@ -348,7 +348,7 @@ impl Corridor {
             Asked::Close => housekeeping::close(self, peer, &inbound, id).await,
             Asked::Result { query_id } => results::result(self, peer, &inbound, query_id, outbox).await,
             Asked::Monitoring { query_id } => results::monitoring(self, peer, &inbound, query_id, id).await,
-            Asked::SqlApi(call) => sql_api::answer(self, peer, &inbound, call, id).await,
+            Asked::SqlApi(call) => sql_api::answer(self, peer, &inbound, call, id, outbox).await,
             Asked::Unknown(unknown) => Err(Refusal::UnknownExchange(unknown)),
         };
         match answered {

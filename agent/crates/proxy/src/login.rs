@@ -12,6 +12,7 @@ use crate::{
     answer::Answer,
     catalog::own::Own,
     corridor::{Corridor, Peer},
+    departures::Entrance,
     record,
     refusal::{Refusal, What, Withheld},
     session::{Session, names_at_login},
@@ -141,7 +142,7 @@ async fn finish(
     let answer = record::close(receipt, outcome, What::Login, answer).await;
     if let Some(session) = begun {
         // Somebody may have left between the question whether they have and the time from which the session is found.
-        corridor.end_if_departed(&session).await;
+        corridor.end_if_departed(&session, Entrance::Login).await;
     }
     answer
 }

@@ -11,15 +11,16 @@ mod fetch;
 mod kept;
 mod memory;
 
-use std::sync::Arc;
+use std::{pin::pin, sync::Arc};
 
 use model::{Ident, Mode, QueryId, SqlText};
 use policy::{Decision, StandingClearance, StatementAsk};
-use snowflake::sql_api::{ApiReply, Call, Submission};
+use snowflake::sql_api::{ApiReply, Call, Nulls, Submission};
 use sql::{SecondaryRoles, SessionNames};
+use uuid::Uuid;
 
 use crate::{
-    answer::Answer,
+    answer::{Answer, Outbox},
     catalog::{Reader, Understood},
     corridor::{Corridor, Peer},
     record,
@@ -30,11 +31,12 @@ use crate::{
     session::{Turn, placed},
     sql_api::{
         admission::{Admission, Caller, admit},
-        kept::Kept,
+        kept::{Kept, Running},
     },
-    upstream::{Inbound, Posed},
+    upstream::{Inbound, Posed, Reply, UpstreamError},
 };
 
+pub(crate) use admission::lease;
 pub(crate) use memory::Memory;
 
 /// Answers a request of the SQL API.
@@ -43,19 +45,26 @@ pub(crate) use memory::Memory;
 /// When nothing was sent upstream, or what came back must not be passed on.
 pub(crate) async fn answer(
     corridor: &Corridor,
-    peer: &Peer,
+    peer: &Arc<Peer>,
     inbound: &Inbound,
     call: Call,
     id: QueryId,
+    outbox: &mut Outbox,
 ) -> Result<Answer, Refusal> {
     match call {
-        Call::Submit => submit(corridor, peer, inbound, id).await,
+        Call::Submit => submit(corridor, peer, inbound, id, outbox).await,
         Call::Fetch { handle } => fetch::fetch(corridor, peer, inbound, handle).await,
         Call::Cancel { handle } => fetch::cancel(corridor, peer, inbound, handle).await,
     }
 }
 
-async fn submit(corridor: &Corridor, peer: &Peer, inbound: &Inbound, id: QueryId) -> Result<Answer, Refusal> {
+async fn submit(
+    corridor: &Corridor,
+    peer: &Arc<Peer>,
+    inbound: &Inbound,
+    id: QueryId,
+    outbox: &mut Outbox,
+) -> Result<Answer, Refusal> {
     let posed = Posed::read(inbound)?;
     let asked = posed.submission();
     let parameters = &asked.parameters;
@@ -72,7 +81,7 @@ async fn submit(corridor: &Corridor, peer: &Peer, inbound: &Inbound, id: QueryId
         Entry::Answered(answer) => return Ok(answer),
     };
     let errand = Errand { corridor, peer, caller: &caller, posed: &posed, id };
-    let Told { answer, again } = errand.run(&understood).await?;
+    let Told { answer, again } = errand.run(&understood, outbox).await?;
     if let (Some(ticket), Again::Same(clearance)) = (ticket, again) {
         ticket.answered(&answer, clearance, &corridor.kept);
     }
@@ -98,13 +107,14 @@ struct Told {
 enum Again {
     /// The same answer. With a clearance Snowflake may be asked for it, once it is not kept any more.
     Same(Option<StandingClearance>),
-    /// A judgement of its own: Snowflake could not be reached, or had no time, or did not take the credential.
+    /// A judgement of its own: Snowflake could not be reached, or had no time, or did not take the credential; or
+    /// somebody behind it has left.
     Anew,
 }
 
 impl Errand<'_> {
     /// Everything between the statement and its answer.
-    async fn run(&self, understood: &Understood) -> Result<Told, Refusal> {
+    async fn run(&self, understood: &Understood, outbox: &mut Outbox) -> Result<Told, Refusal> {
         let Self { corridor, peer, caller, posed, id } = *self;
         let (session, facts) = (&caller.session, &understood.facts);
         let ask = StatementAsk {
@@ -132,19 +142,26 @@ impl Errand<'_> {
         let carrying = corridor.carry(session, facts, &permit).await?;
         let receipt = corridor.journal.open(self.intent(facts, verdict)).await?;
         let changing = corridor.catalog.begin(session, facts);
-        let posing = corridor.upstream.pose(permit, &receipt, &caller.lease, peer, posed);
-        let (reply, clearance) = match posing.await {
-            Ok(answered) => answered,
+        let (sent, clearance) = corridor.upstream.pose(permit, &receipt, &caller.lease, peer, posed)?;
+        let mut sent = pin!(sent);
+        let reply = match session.unless_ended(sent.as_mut()).await {
+            Ok(reply) => reply,
             Err(refusal) => {
                 let lost = audit::Lost { reason: refusal.to_string() };
                 let answer = refusal.answer(What::ApiStatement, id);
                 let answer = record::close(receipt, lost, What::ApiStatement, answer).await;
+                if matches!(refusal, Refusal::Ended(_)) {
+                    answer.give(outbox).await;
+                    self.cancel(sent.await).await;
+                    return Ok(Told { answer: Answer::begun(None), again: Again::Anew });
+                }
                 return Ok(Told { answer, again: Again::Anew });
             }
         };
         let clearance = clearance.stand();
-        let open = (receipt, changing);
-        let kept = Arc::new(Kept::new(open, clearance.clone(), posed.submission(), corridor.mode));
+        let (session, entrance) = (session.clone(), caller.entrance());
+        let running = Running { receipt, _changing: changing, session, entrance };
+        let kept = Arc::new(Kept::new(running, clearance.clone(), posed.submission(), corridor.mode));
         let decoded = kept.decode(&reply).await;
         let settled = caller.settle(corridor, reply.status, &decoded).await;
         let handle = decoded.as_ref().ok().and_then(kept::handle);
@@ -159,9 +176,31 @@ impl Errand<'_> {
         };
         let answer = kept.first(decoded, &reply).await;
         if let Some(handle) = handle {
-            corridor.sql_api.keep(&session.account, peer, handle, kept).await;
+            self.keep(handle, kept).await;
         }
         settled.map(|()| Told { answer, again })
+    }
+
+    /// Keeps a statement for whoever asks for its rows later. Where its session was ended while Snowflake answered, it
+    /// was not found among those that run.
+    async fn keep(&self, handle: Uuid, kept: Arc<Kept>) {
+        let Self { corridor, peer, caller, .. } = *self;
+        corridor.sql_api.keep(&caller.session.account, peer, handle, kept.clone()).await;
+        if let Some(ended) = caller.session.ended()
+            && kept.lose(&ended.to_string()).await
+        {
+            corridor.cancel(peer, &caller.lease, handle).await;
+        }
+    }
+
+    /// Ends a statement whose client was told already that its session is ended: by its handle, which only Snowflake's
+    /// answer has.
+    async fn cancel(&self, reply: Result<Reply, UpstreamError>) {
+        let Self { corridor, peer, caller, .. } = *self;
+        let read = |reply: Reply| ApiReply::decode(reply.status, reply.plain().ok()?, Nulls::Text, None).ok();
+        if let Some(ApiReply::Running(running)) = reply.ok().and_then(read) {
+            corridor.cancel(peer, &caller.lease, running.handle).await;
+        }
     }
 
     /// Writes a refused statement down, then refuses it. If it cannot be written down, it is refused all the same.

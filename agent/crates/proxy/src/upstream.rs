@@ -303,21 +303,22 @@ impl Upstream {
         Ok((came, clearance))
     }
 
-    /// Sends a statement of the SQL API, as [`Upstream::execute`] does.
-    pub(crate) async fn pose(
-        &self,
+    /// Sends a statement of the SQL API, as [`Upstream::execute`] does. Nothing is sent before the reply is waited for.
+    pub(crate) fn pose<'a>(
+        &'a self,
         permit: Permit,
         receipt: &Receipt,
-        lease: &Lease,
-        peer: &Peer,
-        posed: &Posed<'_>,
-    ) -> Result<(Reply, Clearance), Refusal> {
+        lease: &'a Lease,
+        peer: &'a Peer,
+        posed: &'a Posed<'_>,
+    ) -> Result<(impl Future<Output = Result<Reply, UpstreamError>> + use<'a>, Clearance), Refusal> {
         let (text, id, clearance) = permit.spend();
         if id != receipt.query_id() || text != posed.submission.text {
             return Err(Refusal::Internal);
         }
-        let reply = self.send(peer, posed.inbound, lease).await?.whole().await?;
-        Ok((reply, clearance))
+        let inbound = posed.inbound;
+        let sent = async move { self.send(peer, inbound, lease).await?.whole().await };
+        Ok((sent, clearance))
     }
 
     /// Sends a statement's request once more, for the answer that Snowflake gave to it before.

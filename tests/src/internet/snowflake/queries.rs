@@ -21,6 +21,10 @@ const HOLD: Duration = Duration::from_secs(45);
 /// The same where a statement is slow on purpose, so that no test waits for long.
 const HOLD_SLOW: Duration = Duration::from_secs(1);
 
+/// A slow statement with this in it is held for longer, so that a test has a client that waits.
+const HELD_COMMENT: &str = "/* held */";
+const HOLD_HELD: Duration = Duration::from_secs(8);
+
 /// One statement.
 pub(super) struct Query {
     pub(super) id: String,
@@ -87,7 +91,11 @@ impl Query {
 
     /// The reply, or after a while that there is none yet.
     pub(super) async fn reply(&self) -> Bytes {
-        let hold = if self.delay.is_zero() { HOLD } else { HOLD_SLOW };
+        let hold = match self.delay.is_zero() {
+            true => HOLD,
+            false if self.sql.contains(HELD_COMMENT) => HOLD_HELD,
+            false => HOLD_SLOW,
+        };
         // The outcome is in the state either way.
         drop(tokio::time::timeout(hold, self.ended()).await);
         let ended = self.ended.borrow().clone();

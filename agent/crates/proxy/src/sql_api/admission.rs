@@ -3,7 +3,7 @@
 //! A request with a credential of its own (`Authorization: Bearer …`) is judged as a login with that credential, once for
 //! each job, token and role, and written down as one. What follows names that session. Its outcome is written down with
 //! Snowflake's first answer: 401 or 403 means that it was not let in, and the next request is judged as a login again.
-//! Such a session has no end: Snowflake has none either.
+//! Such a session has no end, as Snowflake has none either, but where somebody behind it leaves.
 
 use std::sync::Arc;
 
@@ -22,6 +22,7 @@ use crate::{
     answer::Answer,
     catalog::own::Own,
     corridor::{Corridor, Peer},
+    departures::Entrance,
     housekeeping,
     limits::CLIENT_CHARS_MAX,
     record,
@@ -60,7 +61,7 @@ pub(super) struct Admitted {
 /// Finds out who is asking. `asked` are the names that the request would use.
 pub(super) async fn admit(
     corridor: &Corridor,
-    peer: &Peer,
+    peer: &Arc<Peer>,
     inbound: &Inbound,
     asked: &SessionNames,
 ) -> Result<Admission, Refusal> {
@@ -81,7 +82,7 @@ pub(super) async fn admit(
 
 async fn log_in(
     corridor: &Corridor,
-    peer: &Peer,
+    peer: &Arc<Peer>,
     inbound: &Inbound,
     account: &AccountName,
     bearer: &Bearer,
@@ -89,7 +90,7 @@ async fn log_in(
 ) -> Result<Admission, Refusal> {
     let barred = corridor.barred(peer, bearer.user.as_deref());
     let credential = corridor.sql_api.credential(account, peer, bearer, asked);
-    let lease = Lease::own(Some(Secret::new(format!("Bearer {}", bearer.token.expose()))));
+    let lease = lease(&bearer.token);
     if let Some(admitted) = corridor.sql_api.admitted(&credential) {
         if let (Mode::Enforce, Some(barred)) = (corridor.mode, barred) {
             return Err(barred);
@@ -127,10 +128,16 @@ async fn log_in(
     // It has no names but those that each request brings.
     let names = sql::SessionNames::default();
     let session = Session::new(session, account.clone(), user, peer.job(), names);
-    let session = Arc::new(session.looking_up(Own::by_request()));
+    let session = session.looking_up(Own::by_request());
+    let session = match corridor.status.is_set() {
+        true => Arc::new(session.owned(peer.clone(), &bearer.token)),
+        false => Arc::new(session),
+    };
     let login = Mutex::new(Some(receipt));
     let admitted = Arc::new(Admitted { session: session.clone(), _permit: permit, login });
     corridor.sql_api.admit(credential, admitted.clone());
+    // Whoever left since they were let in was not found among those who are in.
+    corridor.end_if_departed(&session, Entrance::EachRequest).await;
     Ok(Admission::Admitted(Caller { session, lease, bearer: Some((credential, admitted)) }))
 }
 
@@ -147,7 +154,18 @@ async fn refuse(
     Ok(Admission::Refused(refusal.answer(What::ApiLogin, id)))
 }
 
+impl Admitted {
+    pub(super) fn session(&self) -> &Arc<Session> {
+        &self.session
+    }
+}
+
 impl Caller {
+    /// How the session was come into.
+    pub(super) fn entrance(&self) -> Entrance {
+        if self.is_bearer() { Entrance::EachRequest } else { Entrance::Login }
+    }
+
     /// Whether the request brings a credential of its own.
     pub(super) fn is_bearer(&self) -> bool {
         self.bearer.is_some()
@@ -183,6 +201,11 @@ impl Caller {
         let closed = receipt.close(outcome).await;
         closed.map(drop).map_err(|error| Refusal::Withheld(Withheld::Unrecorded(error)))
     }
+}
+
+/// The credential of a request, in the form that it came in.
+pub(crate) fn lease(token: &Secret<String>) -> Lease {
+    Lease::own(Some(Secret::new(format!("Bearer {}", token.expose()))))
 }
 
 /// The API does not say what is in force.

@@ -20,7 +20,7 @@ use crate::{
 /// Answers a request for the rows of a statement.
 pub(super) async fn fetch(
     corridor: &Corridor,
-    peer: &Peer,
+    peer: &Arc<Peer>,
     inbound: &Inbound,
     handle: Uuid,
 ) -> Result<Answer, Refusal> {
@@ -32,8 +32,10 @@ pub(super) async fn fetch(
     if partition > 0 && kept.is_running().await {
         return Err(Refusal::LaterPartition);
     }
-    let came = corridor.upstream.fetch(kept.clearance(), &caller.lease, peer, inbound).await?;
-    let reply = came.whole().await?;
+    let fetching = async {
+        corridor.upstream.fetch(kept.clearance(), &caller.lease, peer, inbound).await?.whole().await
+    };
+    let reply = caller.session.unless_ended(fetching).await?;
     let decoded = kept.decode(&reply).await;
     caller.settle(corridor, reply.status, &decoded).await?;
     kept.next(&corridor.journal, peer.connection, decoded, &reply, partition).await
@@ -42,7 +44,7 @@ pub(super) async fn fetch(
 /// Passes the wish to end a statement on. If Snowflake says that it ended it, that is what came of the statement.
 pub(super) async fn cancel(
     corridor: &Corridor,
-    peer: &Peer,
+    peer: &Arc<Peer>,
     inbound: &Inbound,
     handle: Uuid,
 ) -> Result<Answer, Refusal> {
@@ -66,7 +68,7 @@ pub(super) async fn cancel(
 /// The statement, if it is the job's own, and whether the caller may ask for it.
 async fn find(
     corridor: &Corridor,
-    peer: &Peer,
+    peer: &Arc<Peer>,
     inbound: &Inbound,
     handle: Uuid,
 ) -> Result<(Arc<Kept>, Admission), Refusal> {

@@ -1,5 +1,7 @@
 //! One statement of the SQL API, from its receipt to its last rows: what is owed for them, and what is known of them.
 
+use std::sync::Arc;
+
 use audit::{Journal, Receipt};
 use model::{ColumnMeta, ConnectionId, Mode, SessionId};
 use policy::StandingClearance;
@@ -13,8 +15,10 @@ use uuid::Uuid;
 use crate::{
     answer::Answer,
     catalog::cache::Changing,
+    departures::Entrance,
     record,
     refusal::{Refusal, What, Withheld},
+    session::Session,
     upstream::Reply,
 };
 
@@ -29,12 +33,22 @@ pub(super) struct Kept {
 }
 
 enum State {
-    /// Snowflake has not said what came of it, nor what tables and views are that it may change.
-    Running(Receipt, Option<Changing>),
+    /// Snowflake has not said what came of it.
+    Running(Running),
     /// It has, and that is written down. Its rows may be asked for again.
     Done(Shape),
     /// It failed or was ended, or its outcome could not be written down: whatever is asked for, there are no rows.
     Over,
+}
+
+/// What is held for as long as Snowflake has not said what came of a statement.
+pub(super) struct Running {
+    pub(super) receipt: Receipt,
+    /// What tables and views are that it may change is not known meanwhile.
+    pub(super) _changing: Option<Changing>,
+    /// Where it is ended when somebody behind it leaves.
+    pub(super) session: Arc<Session>,
+    pub(super) entrance: Entrance,
 }
 
 /// What the first part of a result says about all of them.
@@ -70,7 +84,7 @@ pub(super) fn handle(reply: &ApiReply) -> Option<Uuid> {
 
 impl Kept {
     pub(super) fn new(
-        (receipt, changing): (Receipt, Option<Changing>),
+        running: Running,
         clearance: StandingClearance,
         asked: &Submission,
         mode: Mode,
@@ -78,10 +92,10 @@ impl Kept {
         Self {
             clearance,
             mode,
-            session: receipt.session_id(),
+            session: running.receipt.session_id(),
             nulls: if asked.is_nullable { Nulls::Json } else { Nulls::Text },
             names: asked.names.clone(),
-            state: Mutex::new(State::Running(receipt, changing)),
+            state: Mutex::new(State::Running(running)),
         }
     }
 
@@ -98,6 +112,28 @@ impl Kept {
     /// Whether nobody here knows yet what columns it has.
     pub(super) async fn is_running(&self) -> bool {
         matches!(*self.state.lock().await, State::Running(..))
+    }
+
+    /// The session that it was submitted in.
+    pub(super) fn session(&self) -> SessionId {
+        self.session
+    }
+
+    /// The same, as long as it runs, and how that was come into.
+    pub(super) async fn runs_in(&self) -> Option<(Arc<Session>, Entrance)> {
+        match &*self.state.lock().await {
+            State::Running(running) => Some((running.session.clone(), running.entrance)),
+            State::Done(_) | State::Over => None,
+        }
+    }
+
+    /// Closes it in the record, if it runs, as one of which nobody will know what came. Says whether it ran.
+    pub(super) async fn lose(&self, reason: &str) -> bool {
+        let ended = self.end(audit::Lost { reason: reason.to_owned() }).await;
+        ended.unwrap_or_else(|error| {
+            tracing::warn!(query = %self.clearance.query_id(), %error, "the loss of a statement could not be recorded");
+            true
+        })
     }
 
     /// Reads a reply about it.
@@ -207,7 +243,7 @@ impl Kept {
         };
         // Until it is written down there are no rows.
         match std::mem::replace(state, State::Over) {
-            State::Running(receipt, _changing) => match receipt.close(outcome).await {
+            State::Running(running) => match running.receipt.close(outcome).await {
                 Ok(_) => {
                     *state = shape.map_or(State::Over, State::Done);
                     answer
@@ -223,7 +259,7 @@ impl Kept {
 
     /// Snowflake says that it ended the statement.
     pub(super) async fn cancelled(&self, told: &ApiFailure) -> Result<(), Refusal> {
-        self.end(failed(told)).await.map_err(|error| Refusal::Withheld(Withheld::Unrecorded(error)))
+        self.end(failed(told)).await.map(drop).map_err(|error| Refusal::Withheld(Withheld::Unrecorded(error)))
     }
 
     /// The client sent the statement again, and was given the same handle: it goes on there.
@@ -234,14 +270,15 @@ impl Kept {
         }
     }
 
-    async fn end(&self, outcome: impl Into<audit::Outcome>) -> Result<(), audit::Error> {
+    /// Closes it in the record, if it runs. Says whether it ran.
+    async fn end(&self, outcome: impl Into<audit::Outcome>) -> Result<bool, audit::Error> {
         let mut state = self.state.lock().await;
-        if !matches!(*state, State::Running(..)) {
-            return Ok(());
-        }
         match std::mem::replace(&mut *state, State::Over) {
-            State::Running(receipt, _changing) => receipt.close(outcome).await.map(drop),
-            State::Done(_) | State::Over => Ok(()),
+            State::Running(running) => running.receipt.close(outcome).await.map(|_| true),
+            other => {
+                *state = other;
+                Ok(false)
+            }
         }
     }
 

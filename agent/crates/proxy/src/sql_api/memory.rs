@@ -8,18 +8,20 @@ use std::{
     time::{Duration, Instant},
 };
 
-use model::{AccountName, Ident, RequestId};
+use model::{AccountName, Ident, RequestId, SessionId};
 use sha2::{Digest, Sha256};
 use snowflake::{SessionNames, sql_api::Bearer};
 use uuid::Uuid;
 
 use crate::{
     corridor::Peer,
+    departures::Entrance,
     limits::{
         API_ADMITTED_MAX, API_ADMITTED_WAIT_MAX, API_REQUESTS_MAX, API_STATEMENTS_MAX,
         API_STATEMENTS_WAIT_MAX,
     },
     retries::Retries,
+    session::Session,
     sql_api::{admission::Admitted, kept::Kept},
 };
 
@@ -83,6 +85,30 @@ impl Memory {
 
     pub(super) fn dismiss(&self, credential: &Sha) {
         self.admitted.forget(credential);
+    }
+
+    /// Sessions in which something may be asked for, or still runs, each at least once, and how they were come into.
+    pub(crate) async fn sessions(&self) -> Vec<(Arc<Session>, Entrance)> {
+        let admitted = self.admitted.all().into_iter();
+        let mut sessions: Vec<_> =
+            admitted.map(|(_, admitted)| (admitted.session().clone(), Entrance::EachRequest)).collect();
+        for (_, kept) in self.statements.all() {
+            sessions.extend(kept.runs_in().await);
+        }
+        sessions
+    }
+
+    /// Closes in the record what still runs in a session, and lets nobody in by it any more: who comes again is judged
+    /// again. Gives the handles of what ran.
+    pub(crate) async fn end(&self, session: SessionId, reason: &str) -> Vec<Uuid> {
+        self.admitted.retain(|admitted| admitted.session().id != session);
+        let mut ran = Vec::new();
+        for (place, kept) in self.statements.all() {
+            if kept.session() == session && kept.lose(reason).await {
+                ran.push(place.handle);
+            }
+        }
+        ran
     }
 
     /// Remembers a request that is judged.
@@ -156,6 +182,14 @@ impl<K: Clone + Eq + Hash, V: Clone> Recent<K, V> {
         (now.duration_since(*came) <= self.wait_max).then(|| value.clone())
     }
 
+    fn all(&self) -> Vec<(K, V)> {
+        self.lock().values.iter().map(|(key, (_, value))| (key.clone(), value.clone())).collect()
+    }
+
+    fn retain(&self, is_kept: impl Fn(&V) -> bool) {
+        self.lock().values.retain(|_, (_, value)| is_kept(value));
+    }
+
     fn forget(&self, key: &K) {
         self.lock().values.remove(key);
     }
@@ -208,6 +242,19 @@ mod tests {
             recent.insert("c", n, start);
         }
         assert!(recent.lock().order.len() <= 9, "a key that comes again and again is bounded, too");
+    }
+
+    #[test]
+    fn what_is_kept_no_longer_is_not_found() {
+        let (recent, now) = (Recent::new(9, WAIT), Instant::now());
+        for n in 0..4 {
+            recent.insert(n, n * 10, now);
+        }
+        recent.retain(|value| value % 20 == 0);
+        let mut all = recent.all();
+        all.sort_unstable();
+        assert_eq!(all, [(0, 0), (2, 20)]);
+        assert_eq!(recent.find(&1, now), None);
     }
 
     #[test]

@@ -5,14 +5,19 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use http_body_util::BodyExt;
 
 use super::*;
-use crate::testing::{Record, clearance_in};
+use crate::testing::{Record, clearance_in, session};
 
 const ID: &str = "01bd42cc-a95c-4499-9444-1481d21ca810";
 
 fn kept(receipt: Receipt, mode: Mode, query: &str) -> Kept {
     let uri = format!("/api/v2/statements{query}").parse().unwrap();
     let asked = Submission::decode(&uri, br#"{"statement":"select ssn, city from t"}"#).unwrap();
-    Kept::new((receipt, None), clearance_in("select ssn, city from t", mode), &asked, mode)
+    Kept::new(running(receipt), clearance_in("select ssn, city from t", mode), &asked, mode)
+}
+
+/// In a session of its own.
+fn running(receipt: Receipt) -> Running {
+    Running { receipt, _changing: None, session: Arc::new(session()), entrance: Entrance::EachRequest }
 }
 
 fn reply(status: u16, body: &str) -> Reply {
@@ -167,4 +172,18 @@ async fn what_was_ended_has_no_rows() {
         matches!(outcomes.as_slice(), [audit::Outcome::Failed(_), audit::Outcome::Lost(_)]),
         "{outcomes:?}"
     );
+}
+
+#[tokio::test]
+async fn a_statement_that_is_ended_from_here_is_lost_once_and_has_no_rows() {
+    let record = Record::start();
+    let kept = kept(record.receipt(1).await, Mode::Enforce, "");
+    first(&kept, &reply(202, RUNNING)).await;
+    let (session, entrance) = kept.runs_in().await.unwrap();
+    assert_eq!((session.id, entrance), (kept.session(), Entrance::EachRequest));
+    assert!(kept.lose("she has left").await && !kept.lose("again").await);
+    assert!(kept.runs_in().await.is_none());
+    let (status, body) = next(&kept, &record, &reply(200, &result(TWO)), 0).await;
+    assert!(status == 422 && !body.contains("canary"), "{body}");
+    assert_eq!(record.lost().await, ["she has left"]);
 }
