@@ -159,6 +159,14 @@ impl Lab {
         value.get("value").and_then(Value::as_str).map(str::to_owned).context("no token in the answer")
     }
 
+    /// What a job with these claims shows to ask for its token.
+    ///
+    /// # Errors
+    /// It cannot be written down where the issuers look for it.
+    pub fn request_token(&self, claims: &Value) -> Result<String> {
+        environment::request_token_for(claims, &self.site)
+    }
+
     /// The agent's program, for what a job runs of it.
     #[must_use]
     pub fn program(&self) -> &Path {

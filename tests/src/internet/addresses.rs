@@ -27,6 +27,16 @@ pub(super) const OIDC_ISSUER: &str = "https://token.actions.githubusercontent.co
 pub const GITLAB_HOST: &str = "gitlab.acme.example";
 /// A Kubernetes cluster, as an issuer of tokens.
 pub const CLUSTER_HOST: &str = "cluster.acme.example";
+/// Buildkite, which makes the tokens of its jobs itself when they ask.
+pub const BUILDKITE_HOST: &str = "agent.buildkite.com";
+/// CircleCI, which has an issuer for each organization.
+pub const CIRCLECI_HOST: &str = "oidc.circleci.com";
+/// The organization that the lab has there.
+pub const CIRCLECI_ORGANIZATION: &str = "11111111-aaaa";
+/// A controller of Jenkins.
+pub const JENKINS_HOST: &str = "jenkins.acme.example";
+/// Whoever vouches for Cursor's agents.
+pub const CURSOR_HOST: &str = "cursor.acme.example";
 /// A host without a server of the lab: for a provider that is not the lab's own.
 pub const PROVIDER_HOST: &str = "login.acme.example";
 /// Where a job asks for its token.
@@ -90,7 +100,7 @@ pub(super) fn resolve(name: &str) -> Option<Ipv4Addr> {
     match name {
         BRIEF_HOST | EXPIRED_HOST | UNTRUSTED_HOST => Some(SNOWFLAKE),
         OCSP_CACHE_HOST => Some(OCSP),
-        OIDC_HOST | OIDC_PIPELINES_HOST | GITLAB_HOST | CLUSTER_HOST => Some(OIDC),
+        name if is_oidc(name) => Some(OIDC),
         PROVIDER_HOST => Some(PROVIDER),
         WWW_HOST => Some(WWW),
         name if ACCOUNT_HOSTS.contains(&name) => Some(SNOWFLAKE),
@@ -104,7 +114,8 @@ pub(super) fn is_snowflake(name: &str) -> bool {
 }
 
 pub(super) fn is_oidc(name: &str) -> bool {
-    [OIDC_HOST, OIDC_PIPELINES_HOST, GITLAB_HOST, CLUSTER_HOST].contains(&name)
+    let others = [GITLAB_HOST, CLUSTER_HOST, BUILDKITE_HOST, CIRCLECI_HOST, JENKINS_HOST, CURSOR_HOST];
+    [OIDC_HOST, OIDC_PIPELINES_HOST].contains(&name) || others.contains(&name)
 }
 
 pub(super) fn is_www(name: &str) -> bool {
@@ -126,6 +137,8 @@ mod tests {
             ("pipelines.actions.githubusercontent.com", lab.oidc),
             (GITLAB_HOST, lab.oidc),
             (CLUSTER_HOST, lab.oidc),
+            (BUILDKITE_HOST, lab.oidc),
+            (CIRCLECI_HOST, lab.oidc),
             ("www.example.org", lab.www),
         ] {
             assert_eq!(resolve(name).map(IpAddr::V4), Some(server.ip()), "{name}");

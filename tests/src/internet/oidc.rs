@@ -1,9 +1,10 @@
-//! GitHub's token service: signing keys, and tokens for jobs that show their request token. A GitLab and a Kubernetes
-//! cluster publish keys here as well; their tokens are made in the same way, by whoever plays their runner.
+//! GitHub's and Buildkite's token services: signing keys, and tokens for jobs that show their request token. The issuers of
+//! other CI systems publish keys here as well; their tokens are made in the same way, by whoever plays their runner.
 //!
 //! What a job is (repository, ref, workflow, actor ...) is a file `jobs/<request token>.json` in the internet's
-//! folder, written by whoever starts the job: claims as GitHub names them. Audience, times and token id are added here, and
-//! the issuer where the claims name none of the others. A request token without a file is nobody's.
+//! folder, written by whoever starts the job: claims as its provider names them. Token id and times are added here, the
+//! audience and the end where the claims do not say otherwise, and the issuer where they name none of the others. A request
+//! token without a file is nobody's.
 
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -20,7 +21,10 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::addresses::{CLUSTER_HOST, GITLAB_HOST, OIDC_ISSUER, OIDC_PIPELINES_HOST};
+use super::addresses::{
+    BUILDKITE_HOST, CIRCLECI_HOST, CIRCLECI_ORGANIZATION, CLUSTER_HOST, CURSOR_HOST, GITLAB_HOST,
+    JENKINS_HOST, OIDC_ISSUER, OIDC_PIPELINES_HOST,
+};
 use super::serve::{self, Caller, Reply, Site};
 use super::snowflake::query_string;
 
@@ -73,32 +77,44 @@ impl Issuer {
     fn sign(&self, job: &[u8], audience: &str, now: u64) -> Result<String> {
         let mut claims: Map<String, Value> = serde_json::from_slice(job).context("claims of the job")?;
         let named = claims.get("iss").and_then(Value::as_str);
-        let of_others = [GITLAB_HOST, CLUSTER_HOST].map(|host| format!("https://{host}"));
-        if !of_others.iter().any(|issuer| named == Some(issuer)) {
+        let is_others = OTHERS.iter().any(|host| named == Some(published(host).issuer.as_str()));
+        if !is_others {
             claims.insert("iss".to_owned(), json!(OIDC_ISSUER));
         }
         let ours = [
-            ("aud", json!(audience)),
             ("jti", json!(Uuid::new_v4().to_string())),
             ("iat", json!(now)),
             ("nbf", json!(now.saturating_sub(TOKEN_BACKDATED_SECONDS))),
-            ("exp", json!(now + TOKEN_VALIDITY_SECONDS)),
         ];
         claims.extend(ours.map(|(name, value)| (name.to_owned(), value)));
+        claims.entry("aud").or_insert_with(|| json!(audience));
+        claims.entry("exp").or_insert_with(|| json!(now + TOKEN_VALIDITY_SECONDS));
         Ok(jsonwebtoken::encode(&self.header, &claims, &self.key)?)
     }
 
-    fn token(&self, request: &Request<Bytes>) -> Reply {
+    /// A token for whoever shows what its runner gave it, in the answer's member of this name.
+    fn token(
+        &self,
+        request: &Request<Bytes>,
+        scheme: &str,
+        audience: Option<&str>,
+        member: &'static str,
+    ) -> Reply {
         let authorization =
             request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-        let bearer = authorization
+        let shown = authorization
             .and_then(|value| value.split_once(' '))
-            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+            .filter(|(shown, _)| shown.eq_ignore_ascii_case(scheme))
             .map(|(_, token)| token);
-        let audience = query_string::value(request.uri(), "audience");
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        match bearer.and_then(|token| self.mint(token, audience.as_deref(), now)) {
-            Some(Ok(token)) => serve::json(StatusCode::OK, &json!({ "count": token.len(), "value": token })),
+        match shown.and_then(|token| self.mint(token, audience, now)) {
+            Some(Ok(token)) => {
+                let answer = Map::from_iter(
+                    [("count", json!(token.len())), (member, json!(token))]
+                        .map(|(name, value)| (name.to_owned(), value)),
+                );
+                serve::json(StatusCode::OK, &answer.into())
+            }
             Some(Err(error)) => {
                 serve::json(StatusCode::INTERNAL_SERVER_ERROR, &json!({ "message": format!("{error:#}") }))
             }
@@ -114,14 +130,21 @@ impl Site for Issuer {
         let path = request.uri().path();
         if caller.server_name == OIDC_PIPELINES_HOST {
             if request.method() == Method::GET && path.ends_with("/idtoken") {
-                return self.token(&request);
+                let audience = query_string::value(request.uri(), "audience");
+                return self.token(&request, "bearer", audience.as_deref(), "value");
+            }
+        } else if caller.server_name == BUILDKITE_HOST && request.method() == Method::POST {
+            if path.starts_with("/v3/jobs/") && path.ends_with("/oidc/tokens") {
+                let asked: Value = serde_json::from_slice(request.body()).unwrap_or_default();
+                let audience = asked.get("audience").and_then(Value::as_str);
+                return self.token(&request, "token", audience, "token");
             }
         } else {
-            let (issuer, keys) = published(&caller.server_name);
-            if path == "/.well-known/openid-configuration" {
+            let Published { issuer, below, keys } = published(&caller.server_name);
+            if path.strip_prefix(&below) == Some("/.well-known/openid-configuration") {
                 return serve::json(StatusCode::OK, &discovery(&issuer, keys));
             }
-            if path == keys {
+            if path.strip_prefix(&below) == Some(keys) {
                 return serve::json(StatusCode::OK, &self.keys);
             }
         }
@@ -129,13 +152,33 @@ impl Site for Issuer {
     }
 }
 
-/// The name of the issuer on a host, and where it has its keys.
-fn published(host: &str) -> (String, &'static str) {
-    match host {
-        GITLAB_HOST => (format!("https://{host}"), "/oauth/discovery/keys"),
-        CLUSTER_HOST => (format!("https://{host}"), "/openid/v1/jwks"),
-        _ => (OIDC_ISSUER.to_owned(), "/.well-known/jwks"),
-    }
+/// Hosts of issuers besides GitHub's.
+const OTHERS: [&str; 6] =
+    [GITLAB_HOST, CLUSTER_HOST, BUILDKITE_HOST, CIRCLECI_HOST, JENKINS_HOST, CURSOR_HOST];
+
+/// An issuer as it is published.
+struct Published {
+    issuer: String,
+    /// The path of its name.
+    below: String,
+    /// Where its keys are, below that.
+    keys: &'static str,
+}
+
+/// The issuer on a host.
+fn published(host: &str) -> Published {
+    let (below, keys) = match host {
+        GITLAB_HOST => (String::new(), "/oauth/discovery/keys"),
+        CLUSTER_HOST => (String::new(), "/openid/v1/jwks"),
+        BUILDKITE_HOST | CURSOR_HOST => (String::new(), "/.well-known/jwks"),
+        CIRCLECI_HOST => (format!("/org/{CIRCLECI_ORGANIZATION}"), "/.well-known/jwks-pub.json"),
+        JENKINS_HOST => ("/oidc".to_owned(), "/jwks"),
+        _ => {
+            let (issuer, below) = (OIDC_ISSUER.to_owned(), String::new());
+            return Published { issuer, below, keys: "/.well-known/jwks" };
+        }
+    };
+    Published { issuer: format!("https://{host}{below}"), below, keys }
 }
 
 fn discovery(issuer: &str, keys: &str) -> Value {
