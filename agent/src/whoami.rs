@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, os::unix::fs::MetadataExt, time::SystemTime};
 
 use anyhow::{Context, Result};
 use identity::Principal;
-use model::Timestamp;
+use model::{Namespaces, Timestamp};
 use nix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 use workload::{Evidence, Workload};
@@ -82,7 +82,19 @@ pub(crate) async fn bind(workload: &Workload, who: &Who, token: String) -> Resul
 }
 
 fn shown(evidence: &Evidence, principal: &Principal, origin: Option<&str>) -> Identity {
-    let process = evidence.process();
+    Identity {
+        principal: principal.id(),
+        assurance: principal.assurance().to_string(),
+        reason: principal.reason().map(ToString::to_string),
+        expires: principal.expires().map(|expires| expires.to_string()),
+        attributes: attributes(evidence, principal, origin),
+        claims: principal.claims().cloned().unwrap_or_default(),
+        evidence: process(evidence),
+    }
+}
+
+/// What rules can ask about, as far as it is known.
+fn attributes(evidence: &Evidence, principal: &Principal, origin: Option<&str>) -> Vec<Fact> {
     let from = match (principal.subject(), origin) {
         (None, _) => {
             evidence.step().map_or_else(String::new, |step| format!("variables of the step, process {step}"))
@@ -94,11 +106,10 @@ fn shown(evidence: &Evidence, principal: &Principal, origin: Option<&str>) -> Id
         }
     };
     let job = principal.job_facts();
-    let claimed = job.into_iter().flat_map(|job| job.groups.iter().map(String::as_str));
-    let groups = Some(claimed.chain(principal.groups()).collect::<Vec<_>>().join(" "));
-    let groups = groups.filter(|groups| !groups.is_empty());
+    let claimed = job.map(|job| job.groups.join(" "));
+    let ruled = principal.groups().collect::<Vec<_>>().join(" ");
     let agent = principal.agent().map(|agent| format!("{} ({})", agent.name(), agent.evidence()));
-    let attributes = [
+    let said = [
         ("provider", principal.provider().map(|provider| provider.as_str().to_owned())),
         ("subject", principal.subject().map(str::to_owned)),
         ("repository", principal.repository().map(str::to_owned)),
@@ -110,44 +121,55 @@ fn shown(evidence: &Evidence, principal: &Principal, origin: Option<&str>) -> Id
         ("run_id", principal.run_id().map(str::to_owned)),
         ("run_attempt", principal.run_attempt().map(str::to_owned)),
         ("job", principal.job().map(str::to_owned)),
-        ("groups", groups),
-        ("agent", agent),
+        ("groups", claimed),
     ];
+    let said = said.into_iter().map(|(name, value)| (name, value, from.as_str()));
+    let found = [
+        ("groups", Some(ruled), "[[groups]]"),
+        ("agent", agent, "programs and variables below the worker, now or before in this job"),
+        ("runner", principal.registration().map(str::to_owned), "`.runner` beside the worker's file"),
+    ];
+    said.chain(found).filter_map(|(name, value, from)| fact(name, value, from)).collect()
+}
+
+/// What the host knows of the process.
+fn process(evidence: &Evidence) -> Vec<Fact> {
+    let process = evidence.process();
     let ancestors = process.ancestors.iter().map(|ancestor| match &ancestor.exe {
         Some(exe) => format!("{} {}", ancestor.pid, exe.display()),
         None => ancestor.pid.to_string(),
     });
-    let (kernel, proc) = ("kernel", format!("/proc/{}", process.pid));
+    let proc = |file: &str| format!("/proc/{}/{file}", process.pid);
+    let path = |path: &Option<std::path::PathBuf>| path.as_ref().map(|path| path.display().to_string());
+    let hex = |digest: [u8; 32]| digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let namespaces = process.namespaces.map(|Namespaces { mount, network, pid, user }| {
+        format!("mount {mount}, network {network}, pid {pid}, user {user}")
+    });
+    let kernel = || "kernel".to_owned();
     let facts = [
-        ("pid", Some(process.pid.to_string()), kernel.to_owned()),
-        ("uid", Some(process.uid.to_string()), kernel.to_owned()),
-        ("start", Some(format!("{} ticks after boot", process.start_ticks)), format!("{proc}/stat")),
-        ("executable", process.exe.as_ref().map(|exe| exe.display().to_string()), format!("{proc}/exe")),
-        ("arguments", Some(process.argv.join(" ")), format!("{proc}/cmdline, as the process has it now")),
-        ("ancestors", Some(ancestors.collect::<Vec<_>>().join(", ")), format!("{proc}/stat, and theirs")),
-        ("cgroup", Some(process.cgroup.clone()), format!("{proc}/cgroup")),
-        ("unit", process.unit.clone(), format!("{proc}/cgroup")),
+        ("pid", Some(process.pid.to_string()), kernel()),
+        ("uid", Some(process.uid.to_string()), kernel()),
+        ("start", Some(format!("{} ticks after boot", process.start_ticks)), proc("stat")),
+        ("ended", process.gone.then(|| "before all of it was read".to_owned()), proc("stat")),
+        ("executable", path(&process.exe), proc("exe")),
+        ("sha256", process.exe_sha256.map(hex), "the file that it runs".to_owned()),
+        ("arguments", Some(process.argv.join(" ")), proc("cmdline, as the process has it now")),
+        ("ancestors", Some(ancestors.collect::<Vec<_>>().join(", ")), proc("stat, and theirs")),
+        ("cgroup", Some(process.cgroup.clone()), proc("cgroup")),
+        ("unit", process.unit.clone(), proc("cgroup")),
         (
             "container",
             process.container.as_ref().map(ToString::to_string),
-            format!("{proc}/cgroup, and the engine's files"),
+            proc("cgroup, and the engine's files"),
         ),
-        ("worker", evidence.worker().map(|pid| pid.to_string()), "[workload] workers".to_owned()),
-        ("step", evidence.step().map(|pid| pid.to_string()), "what the worker started".to_owned()),
+        ("namespaces", namespaces, proc("ns")),
+        ("worker", evidence.worker().map(|pid| pid.to_string()), "kernel, and [workload]".to_owned()),
+        ("step", evidence.step().map(|pid| pid.to_string()), "kernel: what the worker started".to_owned()),
     ];
-    let fact = |name: &str, value: Option<String>, from: String| {
-        value.filter(|value| !value.is_empty()).map(|value| Fact { name: name.to_owned(), value, from })
-    };
-    Identity {
-        principal: principal.id(),
-        assurance: principal.assurance().to_string(),
-        reason: principal.reason().map(ToString::to_string),
-        expires: principal.expires().map(|expires| expires.to_string()),
-        attributes: attributes
-            .into_iter()
-            .filter_map(|(name, value)| fact(name, value, from.clone()))
-            .collect(),
-        claims: principal.claims().cloned().unwrap_or_default(),
-        evidence: facts.into_iter().filter_map(|(name, value, from)| fact(name, value, from)).collect(),
-    }
+    facts.into_iter().filter_map(|(name, value, from)| fact(name, value, &from)).collect()
+}
+
+fn fact(name: &str, value: Option<String>, from: &str) -> Option<Fact> {
+    let value = value.filter(|value| !value.is_empty())?;
+    Some(Fact { name: name.to_owned(), value, from: from.to_owned() })
 }

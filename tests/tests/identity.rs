@@ -218,6 +218,20 @@ fn a_job_asks_who_it_is_and_hands_in_a_token_where_it_has_none() {
     let assurances: Vec<&Value> = documents.iter().map(|document| &document["assurance"]).collect();
     assert_eq!(assurances, ["observed", "verified", "verified"]);
     assert_eq!(documents[2]["claims"]["actor"], "mona");
+    let origin = |document: &Value, list: &str, name: &str| {
+        let facts = document[list].as_array().unwrap();
+        let fact = facts.iter().find(|fact| fact["name"] == name).unwrap_or_else(|| panic!("{name}: {text}"));
+        fact["from"].as_str().unwrap().to_owned()
+    };
+    assert!(origin(&documents[0], "attributes", "repository").starts_with("variables of the step, process "));
+    assert_eq!(origin(&documents[1], "attributes", "repository"), "token, handed in");
+    assert_eq!(
+        origin(&documents[2], "attributes", "repository"),
+        "token, handed in with `snowfence identity bind`"
+    );
+    for name in ["pid", "start", "executable", "arguments", "ancestors", "namespaces", "worker", "step"] {
+        assert!(!origin(&documents[2], "evidence", name).is_empty());
+    }
     assert!(!text.contains(&token), "a token was printed");
     assert_eq!(world.last()["assurance"], "verified");
 
