@@ -58,14 +58,17 @@ fn landed(
         match &output.sources {
             // All columns of a table under their own names.
             Sources::Wildcard(tables)
-                if landing.is_new && !tables.iter().any(|t| plan.unresolved.contains(t)) =>
+                if landing.is_new
+                    && !landing.is_by_position
+                    && !tables.iter().any(|t| plan.unresolved.contains(t)) =>
             {
                 let of_tables = plan.guards.iter().filter(|guard| tables.contains(&guard.table));
                 sources.extend(of_tables.map(of_guard));
             }
-            // Where many are filled at once by their place, nobody knows which is which.
+            // Where columns are filled by their place, one or many at once, nobody knows which is which.
             _ => {
-                let column = output.name.clone().filter(|_| !output.is_many && landing.table.is_some());
+                let is_known = !output.is_many && landing.table.is_some() && !landing.is_by_position;
+                let column = output.name.clone().filter(|_| is_known);
                 sources.push(Source { column, tags });
             }
         }

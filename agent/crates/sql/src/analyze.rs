@@ -162,8 +162,7 @@ impl Reading<'_> {
             self.filled.extend(moved(statement));
         }
         if self.filled.len() > LANDINGS_FOLLOWED_MAX {
-            let columns = Outputs::Unknown("too much was put into tables");
-            self.filled = vec![Landing { table: None, columns, is_new: false }];
+            self.filled = vec![Landing::unknown(None, "too much was put into tables")];
         }
     }
 }
@@ -171,8 +170,7 @@ impl Reading<'_> {
 /// What is in the tables that are renamed, swapped or copied as a whole: what was in those that the statement names.
 fn moved(statement: &Statement) -> Vec<Landing> {
     if statement.containers.iter().any(|used| used.access == Access::Read) {
-        let columns = Outputs::Unknown("all of a schema is copied");
-        return vec![Landing { table: None, columns, is_new: false }];
+        return vec![Landing::unknown(None, "all of a schema is copied")];
     }
     let read = statement.tables.iter().filter(|used| used.access == Access::Read);
     let sources = Sources::Wildcard(read.map(|used| used.table.clone()).collect());
@@ -180,7 +178,12 @@ fn moved(statement: &Statement) -> Vec<Landing> {
     let changed =
         statement.tables.iter().filter(|used| matches!(used.access, Access::Create | Access::Alter));
     changed
-        .map(|used| Landing { table: Some(used.table.clone()), columns: columns.clone(), is_new: false })
+        .map(|used| Landing {
+            table: Some(used.table.clone()),
+            columns: columns.clone(),
+            is_new: false,
+            is_by_position: false,
+        })
         .collect()
 }
 

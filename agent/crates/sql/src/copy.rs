@@ -72,8 +72,7 @@ pub(crate) fn read(tokens: &[&TokenWithSpan], names: &SessionNames) -> Option<St
     if is_load {
         crate::read::land(&mut statement, Access::Write);
     } else {
-        let columns = Outputs::Unknown("it was not understood in full");
-        statement.landings.push(crate::Landing { table: None, columns, is_new: false });
+        statement.landings.push(crate::Landing::unknown(None, "it was not understood in full"));
     }
     validation(at, &mut statement);
     statement.tables.sort();

@@ -241,6 +241,22 @@ pub struct Landing {
     pub columns: Outputs,
     /// Whether the statement makes the table, so that it has no other columns.
     pub is_new: bool,
+    /// Whether its columns are filled in order and nobody knows what they are called: the names here are those of what
+    /// fills them.
+    pub is_by_position: bool,
+}
+
+impl Landing {
+    /// A table, or files, of which any column may be filled with anything, for this reason.
+    pub(crate) fn unknown(table: Option<TableName>, reason: &'static str) -> Self {
+        Self { table, columns: Outputs::Unknown(reason), is_new: false, is_by_position: false }
+    }
+
+    /// Its columns in order; `None` where one of them is not told.
+    pub(crate) fn names(&self) -> Option<Vec<Ident>> {
+        let Outputs::Known(columns) = &self.columns else { return None };
+        columns.iter().map(|column| column.name.clone().filter(|_| !column.is_many)).collect()
+    }
 }
 
 /// Where the columns of a result come from.

@@ -279,16 +279,11 @@ fn partial(significant: &[&TokenWithSpan], names: &SessionNames) -> Option<State
 /// Which columns a statement fills that was not understood in full, and with what: it may be any, with anything.
 pub(crate) fn land(statement: &mut Statement, access: Access) {
     let filled = statement.tables.iter().filter(|used| used.access == access);
-    let landing = |used: &TableUse| Landing {
-        table: Some(used.table.clone()),
-        columns: Outputs::Unknown("it was not understood in full"),
-        is_new: false,
-    };
-    statement.landings = filled.map(landing).collect();
+    let why = "it was not understood in full";
+    statement.landings = filled.map(|used| Landing::unknown(Some(used.table.clone()), why)).collect();
     // It is put somewhere, and nobody can say where.
     if statement.landings.is_empty() && !statement.elsewhere.is_empty() {
-        let columns = Outputs::Unknown("it was not understood in full");
-        statement.landings.push(Landing { table: None, columns, is_new: false });
+        statement.landings.push(Landing::unknown(None, why));
     }
 }
 

@@ -144,7 +144,7 @@ impl<'c> Walk<'c> {
     fn add_column(&mut self, column: &Output, landing: &Landing, found: &mut Filled) {
         let flow = self.flow_of(&column.sources);
         match (&column.name, &column.sources) {
-            (Some(name), _) if landing.table.is_some() => {
+            (Some(name), _) if landing.table.is_some() && !landing.is_by_position => {
                 match found.named.iter_mut().find(|(own, _)| own == name) {
                     Some((_, own)) => own.absorb(&flow),
                     None => {

@@ -35,13 +35,17 @@ impl<'c> Walk<'c> {
         }
     }
 
-    /// The table that a statement changes, and its columns in order where the catalog knows them.
-    fn target(&mut self, name: &ObjectName) -> (Option<TableName>, Option<&'c [Ident]>) {
+    /// The table that a statement changes, and its columns in order where the text itself or the catalog tells them.
+    fn target(&mut self, name: &ObjectName) -> (Option<TableName>, Option<Vec<Ident>>) {
         let name = self.constant_name(name).unwrap_or_else(|| name.clone());
         let Ok(table) = self.names.table(&name) else { return (None, None) };
-        let catalog = self.catalog;
-        let columns = match catalog.entry(&table) {
-            Known::Table(known) => Some(known.columns.as_slice()),
+        let made =
+            self.filled.iter().rev().find(|landing| landing.is_new && landing.table.as_ref() == Some(&table));
+        if let Some(made) = made {
+            return (Some(table), made.names());
+        }
+        let columns = match self.catalog.entry(&table) {
+            Known::Table(known) => Some(known.columns.clone()),
             Known::Missing => None,
             Known::Unknown => {
                 self.wants.insert(table.clone());
@@ -60,7 +64,7 @@ impl<'c> Walk<'c> {
         if named > 0 {
             rows.parts.truncate(named);
         }
-        Landing { table, columns: self.outputs(rows), is_new: false }
+        Landing { table, columns: self.outputs(rows), is_new: false, is_by_position: false }
     }
 
     fn idents(&self, names: &[ObjectName]) -> Vec<Ident> {
@@ -95,8 +99,9 @@ impl<'c> Walk<'c> {
         };
         let (table, known) = self.target(name);
         let named = self.idents(&insert.columns);
+        let is_by_position = named.is_empty() && known.is_none();
         let names = if named.is_empty() { in_order(known, &rows) } else { named };
-        vec![self.land(table, names, rows)]
+        vec![Landing { is_by_position, ..self.land(table, names, rows) }]
     }
 
     fn insert_many<'e>(
@@ -132,8 +137,9 @@ impl<'c> Walk<'c> {
             };
             let (table, known) = self.target(&clause.table_name);
             let named: Vec<Ident> = clause.columns.iter().map(|column| self.names.ident(column)).collect();
+            let is_by_position = named.is_empty() && known.is_none();
             let names = if named.is_empty() { in_order(known, &rows) } else { named };
-            landings.push(self.land(table, names, rows));
+            landings.push(Landing { is_by_position, ..self.land(table, names, rows) });
         }
         landings
     }
@@ -202,7 +208,7 @@ impl<'c> Walk<'c> {
                         return vec![self.merge_by_name(table, &tables)];
                     };
                     let names = match insert.columns.as_slice() {
-                        [] => known.unwrap_or_default().to_vec(),
+                        [] => known.clone().unwrap_or_default(),
                         named => self.idents(named),
                     };
                     for row in &values.rows {
@@ -240,7 +246,7 @@ impl<'c> Walk<'c> {
     fn merge_by_name(&mut self, table: Option<TableName>, tables: &Tables<'c>) -> Landing {
         let flow = self.all_columns(tables);
         let columns = self.outputs(Relation::anything(flow));
-        Landing { table, columns, is_new: false }
+        Landing { table, columns, is_new: false, is_by_position: false }
     }
 
     fn create_table(&mut self, create: &CreateTable) -> Vec<Landing> {
@@ -311,7 +317,7 @@ impl<'c> Walk<'c> {
             let (table, known) = self.target(into);
             let names: Vec<Ident> = match into_columns {
                 Some(columns) => columns.iter().map(|column| self.names.ident(column)).collect(),
-                None => known.unwrap_or_default().to_vec(),
+                None => known.unwrap_or_default(),
             };
             // What is in a file, nobody here knows.
             let filled = from_transformations.as_ref().map_or(names.len(), Vec::len);
@@ -333,9 +339,10 @@ impl<'c> Walk<'c> {
 }
 
 /// The columns that rows fill when none are named. A column beyond those that the catalog knows is none.
-fn in_order(known: Option<&[Ident]>, rows: &Relation<'_>) -> Vec<Ident> {
-    let known = known.unwrap_or_default();
-    known.iter().take(rows.count().unwrap_or(known.len())).cloned().collect()
+fn in_order(known: Option<Vec<Ident>>, rows: &Relation<'_>) -> Vec<Ident> {
+    let mut known = known.unwrap_or_default();
+    known.truncate(rows.count().unwrap_or(known.len()));
+    known
 }
 
 /// Adds to a column what can reach it.

@@ -104,7 +104,16 @@ fn what_a_text_puts_into_a_table_is_in_it_from_then_on() {
         ("create table n as select * from nowhere; select a, b from n", "A=N.A|NOWHERE.A B=N.B|NOWHERE.B"),
         ("insert into tgt (p) select ssn from t; select p, q from tgt", "P=T.SSN|TGT.P Q=TGT.Q"),
         ("update tgt set q = t.ssn from t; select * from tgt", "P=TGT.P Q=T.SSN|TGT.Q R=TGT.R"),
-        ("insert into other select ssn as s from t; select s, x from other", "S=OTHER.S|T.SSN X=OTHER.X"),
+        (
+            "insert into other select ssn as s from t; select s, x from other",
+            "S=OTHER.S|T.SSN X=OTHER.X|T.SSN",
+        ),
+        // The columns of a table that the text has made are known, in order.
+        (
+            "create table n as select id as k, a as l from t; insert into n select x, ssn from u; select l, k from n",
+            "L=N.L|T.A|U.SSN K=N.K|T.ID|U.X",
+        ),
+        ("insert into other select ssn from t; select other.* from other", "*=T.SSN|OTHER.*"),
         ("insert into other (s) values (my_udf()); select s from other", "S=?"),
         (
             "create table a1 as select ssn as x1 from t; create table a2 as select x1 as x2 from a1; select x2 from a2",
