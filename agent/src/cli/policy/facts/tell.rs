@@ -46,7 +46,15 @@ const ANY: &str = "*";
 impl Told {
     pub(super) fn of(id: Value, facts: &Facts, catalog: &Catalog) -> Self {
         let statements = match facts.statements() {
-            Ok(statements) => statements.iter().map(|statement| told(statement, catalog)).collect(),
+            Ok(statements) => {
+                let mut made = Made::default();
+                let tell = |statement| {
+                    let told = told(statement, catalog, &made);
+                    made.add(statement);
+                    told
+                };
+                statements.iter().map(tell).collect()
+            }
             Err(_) => vec![opaque()],
         };
         Self { id, statements }
@@ -67,7 +75,24 @@ fn opaque() -> ToldStatement {
     }
 }
 
-fn told(statement: &Statement, catalog: &Catalog) -> ToldStatement {
+/// Tables that the text itself has made: what is in them came from elsewhere, and that is told. Their own columns are only a
+/// way there.
+#[derive(Default)]
+struct Made(BTreeSet<TableName>);
+
+impl Made {
+    fn add(&mut self, statement: &Statement) {
+        let is_told = |columns: &Outputs| matches!(columns, Outputs::Known(_));
+        let new = statement.landings.iter().filter(|landing| landing.is_new && is_told(&landing.columns));
+        self.0.extend(new.filter_map(|landing| landing.table.clone()));
+    }
+
+    fn has(&self, table: &TableName) -> bool {
+        self.0.contains(table)
+    }
+}
+
+fn told(statement: &Statement, catalog: &Catalog, made: &Made) -> ToldStatement {
     let mut reads = BTreeSet::new();
     let mut writes = BTreeSet::new();
     let mut calls: BTreeSet<String> = statement.functions.iter().cloned().collect();
@@ -80,6 +105,9 @@ fn told(statement: &Statement, catalog: &Catalog) -> ToldStatement {
     for used in &statement.containers {
         if used.access == Access::Read { &mut reads } else { &mut writes }.insert(container(&used.container));
     }
+    // A schema that neither the statement nor the session names.
+    reads.remove("");
+    writes.remove("");
     for used in &statement.objects {
         let list = match used.access {
             Access::Read => &mut reads,
@@ -89,8 +117,8 @@ fn told(statement: &Statement, catalog: &Catalog) -> ToldStatement {
         let name = &used.name;
         list.insert(joined([name.database.as_ref(), name.schema.as_ref(), Some(&name.name)]));
     }
-    let mut outputs = told_outputs(&statement.outputs);
-    outputs.extend(statement.landings.iter().flat_map(|landing| told_outputs(&landing.columns)));
+    let mut outputs = told_outputs(&statement.outputs, made);
+    outputs.extend(statement.landings.iter().flat_map(|landing| told_outputs(&landing.columns, made)));
     ToldStatement {
         class: statement.class.action(),
         parse: statement.parse.as_str(),
@@ -99,7 +127,7 @@ fn told(statement: &Statement, catalog: &Catalog) -> ToldStatement {
         calls,
         effects: statement.effects.iter().map(|effect| effect.as_str()).collect(),
         outputs,
-        decides_on: match sources(&statement.decides_on) {
+        decides_on: match sources(&statement.decides_on, made) {
             ToldSources::Known(columns) => columns,
             ToldSources::Unknown(word) => BTreeSet::from([word.to_owned()]),
         },
@@ -114,25 +142,29 @@ fn is_found_first(first: &sql::TableUse, second: &sql::TableUse, catalog: &Catal
         && catalog.table(&first.table).is_some()
 }
 
-fn told_outputs(outputs: &Outputs) -> Vec<ToldOutput> {
+fn told_outputs(outputs: &Outputs, made: &Made) -> Vec<ToldOutput> {
     match outputs {
-        Outputs::Known(outputs) => outputs.iter().map(told_output).collect(),
+        Outputs::Known(outputs) => outputs.iter().map(|output| told_output(output, made)).collect(),
         Outputs::Unknown(_) => vec![ToldOutput { name: None, sources: ToldSources::Unknown(UNKNOWN) }],
     }
 }
 
-fn told_output(output: &Output) -> ToldOutput {
+fn told_output(output: &Output, made: &Made) -> ToldOutput {
     let name = output.name.as_ref().map(ToString::to_string);
     ToldOutput {
         name: name.or_else(|| output.is_many.then(|| ANY.to_owned())),
-        sources: sources(&output.sources),
+        sources: sources(&output.sources, made),
     }
 }
 
-fn sources(sources: &Sources) -> ToldSources {
-    let of_columns = |columns: &[ColumnName]| columns.iter().map(column).collect::<BTreeSet<_>>();
+fn sources(sources: &Sources, made: &Made) -> ToldSources {
+    let of_columns = |columns: &[ColumnName]| {
+        let told = columns.iter().filter(|column| !made.has(&column.table));
+        told.map(column).collect::<BTreeSet<_>>()
+    };
     let of_tables = |tables: &[TableName]| {
-        tables.iter().map(|name| format!("{}.{ANY}", table(name))).collect::<BTreeSet<_>>()
+        let told = tables.iter().filter(|table| !made.has(table));
+        told.map(|name| format!("{}.{ANY}", table(name))).collect::<BTreeSet<_>>()
     };
     match sources {
         Sources::Nothing => ToldSources::Known(BTreeSet::new()),

@@ -107,3 +107,37 @@ fn a_line_too_long_is_skipped_to_its_end() {
     std::io::BufRead::read_line(&mut input, &mut next).unwrap();
     assert_eq!(next, "next");
 }
+
+#[test]
+fn a_table_that_the_text_makes_is_only_a_way() {
+    let told = told(&json!({
+        "sql": "create table n as select ssn as s, a from t; insert into n select x, y from u; create view v as select * from n; \
+                create table if not exists m as select b from t; select n.s, v.a, m.b, (select count(*) from n where a = 1) from n, v, m",
+        "schema": {"t": ["ssn", "a", "b"], "u": ["x", "y"], "m": ["b"]},
+    }));
+    let last = &told["statements"][4];
+    // Of what may have been there before, its own column counts.
+    assert_eq!(
+        last["outputs"],
+        json!([
+            {"name": "S", "sources": ["T.SSN", "U.X"]},
+            {"name": "A", "sources": ["T.A", "U.Y"]},
+            {"name": "B", "sources": ["M.B", "T.B"]},
+            {"name": null, "sources": []},
+        ])
+    );
+    assert_eq!(last["decides_on"], json!(["T.A", "U.Y"]));
+    assert_eq!(last["reads"], json!(["M", "N", "V"]));
+}
+
+#[test]
+fn what_nobody_names_is_not_told() {
+    let told = told(&json!({"sql": "drop function f"}));
+    assert_eq!(told["statements"][0]["writes"], json!(["F"]));
+}
+
+#[test]
+fn a_statement_that_is_understood_in_part_may_fill_anything() {
+    let told = told(&json!({"sql": "insert into t table u"}));
+    assert_eq!(told["statements"][0]["outputs"], json!([{"name": null, "sources": "unknown"}]));
+}
