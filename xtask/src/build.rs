@@ -28,6 +28,9 @@ pub(crate) fn hand_over(place: &Place, program: &str, arguments: &[OsString]) ->
 
 /// The benchmark that stands in a room of its own, and needs no lab.
 const IDENTITY: &str = "identity";
+/// The benchmark of reading SQL, and that of the two rooms that it is read and judged in, which comes first.
+const SQL: &str = "sql";
+const STATEMENT: &str = "statement";
 
 /// Makes everything ready, with what the agent is measured beside where it is, builds it as it is released, and becomes the benchmark.
 pub(crate) fn bench(place: &Place, arguments: &[OsString]) -> Result<()> {
@@ -44,8 +47,11 @@ pub(crate) fn bench(place: &Place, arguments: &[OsString]) -> Result<()> {
         return Err(run::become_it(command.args(rest)));
     }
     // Reading SQL needs no lab, and is measured beside nothing.
-    if arguments.first().is_some_and(|what| what == "sql") {
+    if arguments.first().is_some_and(|what| what == SQL) {
         setup::toolchain(place)?;
+        let mut rooms = run::cargo();
+        rooms.current_dir(&place.root).args(["bench", "--package", "snowfence-policy", "--bench", STATEMENT]);
+        run::run(&mut rooms)?;
     } else {
         needs_root("the benchmark")?;
         setup::run(place)?;

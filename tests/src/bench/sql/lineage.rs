@@ -25,7 +25,10 @@ enum Verdict {
 const REVIEWED: &[(&str, &str)] = &[
     ("using_function", "COUNT(*) shows no column, and a function's output is named by its text"),
     ("unqualified_column_from_join_is_unresolved", "both tables are named, where the corpus names none"),
-    ("lateral_ref", "an output may be named by another one in Snowflake; the corpus has that switched off"),
+    (
+        "lateral_ref",
+        "in Snowflake an output may be named by another one, unless the table is known to have a column of that name",
+    ),
     ("tsql_assignment_operator", "`name = value` is a comparison in Snowflake"),
     ("later_branch_introduces_new_output_columns", "Snowflake refuses a UNION of different widths"),
     ("partition_excludes_partition_columns", "Hive's PARTITION is not Snowflake's"),
@@ -38,6 +41,17 @@ const REVIEWED: &[(&str, &str)] = &[
     ("test_procedure_column", "names in the body of a procedure are of the procedure's schema"),
     ("test_tsql_table_hints", "a name in brackets is T-SQL's"),
     ("wildcard_with_qualifier", "a table that has an alias is not known by its own name"),
+    ("func[if(", "Snowflake has no such function: it is somebody's own"),
+    ("func[conv(", "Snowflake has no such function: it is somebody's own"),
+    ("column_with_ctas_and_func", "Snowflake has no function IF: it is somebody's own"),
+    (
+        "case_when_with_subquery",
+        "tables are not known, so a column in a subquery may be one of the query around it",
+    ),
+    ("wildcard", "without the schema nobody can know which column of a `*` it is"),
+    ("session_metadata", "without the schema a column without a qualifier may be of either table"),
+    ("select_column_from_tables", "without the schema a column without a qualifier may be of either table"),
+    ("tempview_view_subquery", "without the schema a column without a qualifier may be of either table"),
 ];
 
 struct Question<'a> {
@@ -81,20 +95,22 @@ pub(super) fn report(file: &Path, differences: bool) -> Result<String> {
 
 fn summary<'q>(name: &str, questions: impl Iterator<Item = &'q Question<'q>>) -> String {
     let mut counts: BTreeMap<Verdict, usize> = BTreeMap::new();
-    let mut reviewed = 0;
+    let (mut reviewed, mut wider_reviewed) = (0, 0);
     for question in questions {
         *counts.entry(question.verdict).or_default() += 1;
         let test = question.case["test"].as_str().unwrap_or_default();
         let is_reviewed = REVIEWED.iter().any(|(part, _)| test.contains(part));
         reviewed += usize::from(question.verdict == Verdict::LeavesOut && is_reviewed);
+        let is_wider = matches!(question.verdict, Verdict::Wider | Verdict::Unknown);
+        wider_reviewed += usize::from(is_wider && is_reviewed);
     }
     let total: usize = counts.values().sum();
     let of = |verdict: Verdict| counts.get(&verdict).copied().unwrap_or(0);
     let read = total - of(Verdict::NotRead);
     let share = |count: usize| 100.0 * count as f64 / read.max(1) as f64;
     format!(
-        "{name:<22} {total:4} asked, {read:4} read  exact {:4} ({:5.1} %)  wider {:3}  unknown {:3} ({:4.1} %)  \
-         leave out {:3}, of these {reviewed} where the corpus does not mean Snowflake\n",
+        "{name:<22} {total:4} asked, {read:4} read  exact {:4} ({:5.1} %)  wider {:3}  unknown {:3} ({:4.1} %), of these \
+         {wider_reviewed} where no less is sound  leave out {:3}, of these {reviewed} where the corpus does not mean Snowflake\n",
         of(Verdict::Exact),
         share(of(Verdict::Exact)),
         of(Verdict::Wider),
