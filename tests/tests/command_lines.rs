@@ -2,9 +2,12 @@
 //! without an agent, what is tagged is masked, and what is refused is an ordinary error.
 #![expect(clippy::unwrap_used, reason = "the helpers of a test fail as the test does")]
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
-use lab::{Identity, Lab, Options};
+use lab::{Identity, JobFacts, Lab, Options};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -48,8 +51,12 @@ fn project() -> PathBuf {
 }
 
 fn seen(lab: &Lab, words: &[&str], identity: Identity) -> Seen {
+    seen_by(lab, words, identity, JobFacts::default())
+}
+
+fn seen_by(lab: &Lab, words: &[&str], identity: Identity, facts: JobFacts) -> Seen {
     let own = lab.folder().join("dbt").display().to_string();
-    let command = lab.command(words).unwrap().identity(identity);
+    let command = lab.command(words).unwrap().identity(identity).facts(facts);
     let output = command.env("DBT_TARGET_PATH", &own).env("DBT_LOG_PATH", &own).run().unwrap();
     let text = [output.stdout, output.stderr].concat();
     let text = String::from_utf8_lossy(&text).replace(&lab.folder().display().to_string(), "LAB");
@@ -161,4 +168,78 @@ fn a_command_line_gets_masked_rows_and_ordinary_refusals() {
     let built = dbt(&lab, "debug", Identity::Observed);
     assert!(built.code != Some(0) && built.words().contains("Snowfence refused this login: "), "{built:?}");
     assert_eq!(logins(), before);
+}
+
+/// The policies that the agent comes with, and those of its examples that are named.
+fn starter(folder: &Path, examples: &[&str]) -> Options {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../agent/crates/policy/starter");
+    let names = ["policy", "no-grants", "no-unload", "pii-masked"].iter().chain(examples);
+    for name in names.map(|name| format!("{name}.cedar")).chain(["classification.toml".to_owned()]) {
+        fs::copy(source.join(&name), folder.join(&name)).unwrap();
+    }
+    Options { policy: Some(folder.to_owned()), ..Options::default() }
+}
+
+fn job(repository: &str, git_ref: &str) -> JobFacts {
+    JobFacts { repository: repository.to_owned(), git_ref: git_ref.to_owned(), ..JobFacts::default() }
+}
+
+#[test]
+fn the_starter_policy_for_dbt_permits_what_dbt_sends_and_no_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let lab = Lab::start(starter(folder.path(), &["dbt"])).unwrap();
+    let project = project().display().to_string();
+    let build = |schema: &str, git_ref: &str| {
+        let schema = format!("SNOWFLAKE_SCHEMA={schema}");
+        let words = [
+            "env",
+            &schema,
+            "LAB_SOURCE_SCHEMA=PUBLIC",
+            "dbt",
+            "--no-use-colors",
+            "build",
+            "--project-dir",
+            &project,
+            "--profiles-dir",
+            &project,
+        ];
+        seen_by(&lab, &words, Identity::Verified, job("acme/dbt", git_ref))
+    };
+    for again in [false, true] {
+        let built = build("DBT", "refs/heads/main");
+        assert_eq!(built.code, Some(0), "again: {again}: {built:?}");
+        assert!(built.text.contains("Done. PASS=2 WARN=0 ERROR=0"), "{built:?}");
+    }
+    for (schema, git_ref, rule) in
+        [("PUBLIC", "refs/heads/main", "default-deny"), ("DBT", "refs/heads/mona", "dbt-builds-from-main")]
+    {
+        let built = build(schema, git_ref);
+        assert!(built.code != Some(0), "{built:?}");
+        assert!(built.words().contains(&format!("(rule {rule}, request ID)")), "{built:?}");
+    }
+}
+
+#[test]
+fn the_starter_policy_for_jobs_that_read_lets_the_cli_read_under_masks() {
+    let folder = tempfile::tempdir().unwrap();
+    let lab = Lab::start(starter(folder.path(), &["read-only-ci"])).unwrap();
+    let run = |words: &[&str]| seen_by(&lab, words, Identity::Verified, job("acme/etl", "refs/heads/main"));
+    let rows = run(&ROWS);
+    assert_eq!(rows.code, Some(0), "{rows:?}");
+    assert_eq!(rows.text.matches("\"****").count(), 6, "{rows:?}");
+    let list = run(&LIST);
+    assert!(list.code == Some(0) && list.text.contains("CUSTOMERS"), "{list:?}");
+    for (sql, reason) in [
+        ("CREATE TABLE MINE (A INT)", "jobs of this repository read, and change nothing"),
+        ("DELETE FROM CUSTOMERS", "jobs of this repository read, and change nothing"),
+        (
+            "SELECT ID FROM CUSTOMERS WHERE SSN LIKE '9%'",
+            "no row is chosen, counted or ordered by what is in them",
+        ),
+    ] {
+        let refused = run(&["snow", "sql", "-x", "-q", sql]);
+        assert!(refused.code == Some(1) && refused.words().contains(reason), "{sql}: {refused:?}");
+    }
+    let other = seen_by(&lab, &ROWS, Identity::Verified, job("acme/web", "refs/heads/main"));
+    assert!(other.words().contains("(rule default-deny,"), "{other:?}");
 }

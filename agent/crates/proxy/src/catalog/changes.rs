@@ -55,6 +55,10 @@ pub(crate) fn private_names(facts: &Facts) -> Vec<TableName> {
     if made.is_empty() {
         return made;
     }
+    // The words of a text within the text may be hidden in it.
+    if all(facts).iter().any(|statement| statement.class.group() == Group::Execute) {
+        return made;
+    }
     let upper = facts.text().as_str().to_ascii_uppercase();
     if WORDS.iter().any(|word| upper.contains(word)) { made } else { Vec::new() }
 }
@@ -65,9 +69,12 @@ pub(crate) fn renamed(facts: &Facts) -> Vec<TableName> {
     alter.flat_map(|statement| &statement.tables).map(|used| used.table.clone()).collect()
 }
 
-/// Whether a text runs code that may make tables of the session's own, under names that nobody here reads.
+/// Whether a text runs code that may make tables of the session's own, under names that nobody here reads. A block, and a
+/// text that is known, run nothing but the statements that are listed with them.
 pub(crate) fn runs_code(facts: &Facts) -> bool {
-    let runs = |statement: &Statement| statement.class.group() == Group::Execute;
+    let runs = |statement: &Statement| {
+        matches!(statement.class, Class::Call | Class::Execute | Class::Dynamic) || statement.is_dynamic()
+    };
     facts.statements().map_or(true, |statements| statements.iter().any(runs))
 }
 
@@ -221,6 +228,35 @@ mod tests {
         }
         assert!(private_names(&facts("create table v (x int)")).is_empty());
         assert!(renamed(&facts("alter table v rename to w")).contains(&table("DB", "S", "W")));
-        assert!(runs_code(&facts("call p()")) && !runs_code(&facts("select 1")));
+        assert_eq!(
+            private_names(&facts("execute immediate 'create table v (x int)'")),
+            [table("DB", "S", "V")],
+            "nobody looks for the word within the text"
+        );
+    }
+
+    #[test]
+    fn code_is_what_runs_more_than_it_says() {
+        for text in [
+            "call p()",
+            "begin call p(); end",
+            "begin let r resultset := (call p()); end",
+            "execute immediate 'call p()'",
+            "execute immediate $x",
+            "begin let q := 'select 1'; execute immediate :q; end",
+            "execute task t",
+            "what is this",
+        ] {
+            assert!(runs_code(&facts(text)), "{text}");
+        }
+        for text in [
+            "select 1",
+            "begin select 1; insert into t values (1); end",
+            "execute immediate 'select 1'",
+            "execute immediate $$ begin select 1; end $$",
+            "create procedure p() returns int language sql as $$ begin return 1; end $$",
+        ] {
+            assert!(!runs_code(&facts(text)), "{text}");
+        }
     }
 }
