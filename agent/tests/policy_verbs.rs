@@ -84,7 +84,21 @@ fn json(folder: &Path, verb: &str, arguments: &[&str]) -> (i32, Value) {
 #[test]
 fn check_lists_every_problem_with_its_place() {
     let folder = Folder::new();
-    assert_eq!(run(folder.0.path(), "check", &[], ""), (0, "2 rules in 1 file, all in order\n".to_owned()));
+    assert_eq!(
+        run(folder.0.path(), "check", &[], ""),
+        (0, "2 rules in 1 file, all in order\nclassification: 1 pattern of columns, 0 of objects, 0 masks of its own, 0 keys, 0 detectors\n".to_owned())
+    );
+
+    let detector = format!("{CLASSIFICATION}[[detector]]\nfind = [\"jwt\"]\n");
+    folder.write("classification.toml", &detector);
+    let (code, report) = json(folder.0.path(), "check", &[]);
+    assert_eq!((code, &report["classification"]["detectors"]), (0, &Value::from(1)));
+    let (code, report) = json(
+        folder.0.path(),
+        "explain",
+        &["select id from analytics.public.orders", "--repository", "acme/etl"],
+    );
+    assert_eq!((code, &report["columns"][0]["watched"][0]), (0, &Value::from("jwt")), "{report}");
 
     folder.write(
         "policy/wrong.cedar",

@@ -14,7 +14,9 @@ use serde::{Deserialize, Serialize};
 
 pub use asked::{Decision, Login, RefusedConnection, RefusedRequest, Statement, TableUse, Verdict};
 pub use container::Container;
-pub use outcome::{Answered, Closing, Failed, LoggedIn, Lost, MaskedColumn, Outcome, Reading, Withheld};
+pub use outcome::{
+    Answered, Closing, Failed, FoundValues, LoggedIn, Lost, MaskedColumn, Outcome, Reading, Withheld,
+};
 pub use own_session::{OwnSession, OwnStep};
 pub use who::{AgentEvidence, AiAgent, Assurance, JobProcesses, Namespaces, Parent, Process, Who};
 

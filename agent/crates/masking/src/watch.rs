@@ -73,12 +73,11 @@ pub fn watch(result: ResultSet, watches: &[Vec<Watch>]) -> Result<Watched, MaskE
     let mut guards: Vec<Guard<'_>> =
         guards.map(|(at, (watches, column))| Guard::new(at, watches, &column.type_name)).collect();
     let rows = match rows {
+        rows if !guards.iter().any(Guard::is_awake) => rows,
         Rows::Json(rows) => Rows::Json(watch_cells(rows, &mut guards)?),
-        Rows::ArrowIpc(stream) if !stream.is_empty() && guards.iter().any(Guard::is_awake) => {
-            Rows::ArrowIpc(frames::read(|| watch_stream(stream, &mut guards))?)
-        }
-        Rows::Counted(_) if guards.iter().any(Guard::is_awake) => return Err(MaskError::Unread),
-        rows => rows,
+        Rows::ArrowIpc(stream) if stream.is_empty() => Rows::ArrowIpc(stream),
+        Rows::ArrowIpc(stream) => Rows::ArrowIpc(frames::read(|| watch_stream(stream, &mut guards))?),
+        Rows::Counted(_) => return Err(MaskError::Unread),
     };
     for (column, guard) in columns.iter_mut().zip(&guards) {
         column.nullable |= guard.made_nulls;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use masking::{Applied, MaskError};
+use masking::{Applied, ColumnReport, MaskError, Watch, Watched};
 use model::{ColumnMeta, Mode, QueryId, ResultSet};
 
 use crate::plan::Plan;
@@ -67,21 +67,47 @@ impl Clearance {
             .iter()
             .map(|owed| owed.as_ref().filter(|_| self.mode == Mode::Enforce).map(|owed| owed.mask.clone()))
             .collect();
+        let watches = self.watches(&result.columns);
         let Applied { result, columns } = masking::apply(result, &plan)?;
+        let Watched { result, findings, columns: watched } = masking::watch(result, &watches)?;
         let rows = masking::count_rows(&result.rows)?;
-        let masked = owed
+        let found = |finding: &masking::Finding| FoundValues {
+            name: names.get(finding.column).cloned().unwrap_or_default(),
+            detector: finding.detector.as_str(),
+            rows: finding.rows,
+            looked: finding.looked,
+            passed: finding.passed,
+            masked: finding.masked,
+        };
+        let found: Vec<FoundValues> = findings.iter().map(found).collect();
+        let by_detectors = findings.iter().filter_map(|finding| {
+            let watch =
+                watches.get(finding.column)?.iter().find(|watch| watch.detector == finding.detector)?;
+            let report = watched.get(finding.column)?;
+            let report = ColumnReport { cells: finding.rows, ..*report };
+            Some(MaskedColumn::new(names.get(finding.column)?, watch.mask.as_ref()?.name(), report))
+        });
+        let by_detectors: Vec<MaskedColumn> = by_detectors.collect();
+        let by_tags = owed
             .into_iter()
-            .zip(names)
+            .zip(&names)
             .zip(columns)
             .filter_map(|((owed, name), report)| owed.map(|owed| (owed, name, report)))
             .map(|(owed, name, report)| MaskedColumn {
-                name,
                 tags: owed.tags.into_iter().collect(),
-                mask: owed.mask.name(),
-                cells: report.cells,
-            })
-            .collect();
-        Ok(Cleared { result, masked, rows, mode: self.mode })
+                ..MaskedColumn::new(name, owed.mask.name(), report)
+            });
+        let masked = by_tags.chain(by_detectors).collect();
+        Ok(Cleared { result, masked, found, rows, mode: self.mode })
+    }
+
+    /// What is looked for. In observe mode nothing of it is masked.
+    fn watches(&self, columns: &[ColumnMeta]) -> Vec<Vec<Watch>> {
+        let mut watches = self.plan.watches(columns);
+        if self.mode == Mode::Observe {
+            watches.iter_mut().flatten().for_each(|watch| watch.mask = None);
+        }
+        watches
     }
 }
 
@@ -92,10 +118,11 @@ impl StandingClearance {
         self.query_id
     }
 
-    /// Whether a mask is owed for any of these columns. Only then must their rows be read.
+    /// Whether a mask is owed for any of these columns, or something is looked for in one. Only then must their rows be read.
     #[must_use]
     pub fn owes_masks(&self, columns: &[ColumnMeta]) -> bool {
         self.plan.masks(columns).iter().any(Option::is_some)
+            || self.plan.watches(columns).iter().any(|watches| !watches.is_empty())
     }
 
     /// Says that nothing is owed for rows of these columns, if that is so: they may be passed on as they come.
@@ -131,12 +158,41 @@ impl Untouched {
 pub struct MaskedColumn {
     /// Name of the output column.
     pub name: String,
-    /// The tags that asked for it, sorted.
+    /// The tags that asked for it, sorted. None where a detector did.
     pub tags: Vec<String>,
-    /// The mask's name: `null`, `partial`, `keep-domain`.
+    /// The mask's name: `null`, `partial`, `keep-domain`, …
     pub mask: &'static str,
     /// Cells that held a value and hold a mask now; 0 in observe mode, which changes none.
     pub cells: u64,
+    /// Cells that were NULL and are.
+    pub nulls: u64,
+    /// The first and the last of the rows with such cells, by their positions in this message; `None` if there are none.
+    pub rows: Option<(u64, u64)>,
+}
+
+impl MaskedColumn {
+    fn new(name: &str, mask: &'static str, report: ColumnReport) -> Self {
+        let ColumnReport { cells, nulls, rows } = report;
+        let rows = rows.map(|rows| (rows.first, rows.last));
+        Self { name: name.to_owned(), tags: Vec::new(), mask, cells, nulls, rows }
+    }
+}
+
+/// Values that were found where no tag told of them. They are not in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundValues {
+    /// Name of the output column.
+    pub name: String,
+    /// What was found: `email`, `card`, …
+    pub detector: &'static str,
+    /// In how many rows.
+    pub rows: u64,
+    /// How many cells of the column were looked at.
+    pub looked: u64,
+    /// How many were not, because of the sampling or the budget.
+    pub passed: u64,
+    /// Whether those cells are masked.
+    pub masked: bool,
 }
 
 /// Rows that a client may get.
@@ -145,11 +201,18 @@ pub struct MaskedColumn {
 pub struct Cleared {
     result: ResultSet,
     masked: Vec<MaskedColumn>,
+    found: Vec<FoundValues>,
     rows: u64,
     mode: Mode,
 }
 
 impl Cleared {
+    /// What was found by detectors, masked or not.
+    #[must_use]
+    pub fn found(&self) -> &[FoundValues] {
+        &self.found
+    }
+
     /// What was masked, in the order of the columns.
     #[must_use]
     pub fn masked(&self) -> &[MaskedColumn] {

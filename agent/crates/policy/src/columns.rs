@@ -15,7 +15,7 @@ use sql::{Access, Class, Container, Group, Landing, Output, Outputs, Sources, St
 
 use crate::{
     Beside, Policies,
-    classification::{TaggedPattern, stricter},
+    classification::{Lookout, TaggedPattern, stricter},
     entities::{Things, table_id},
     judge::{Judge, Question, shown},
     kept::Asked,
@@ -33,6 +33,8 @@ pub(crate) struct Columns<T = ()> {
     anywhere: Option<(Column, T)>,
     /// Whether it is worth asking who may see them.
     asks_unmask: bool,
+    /// What is looked for in what is shown.
+    lookouts: Arc<[Lookout]>,
 }
 
 /// One tagged column, or all that one pattern matches.
@@ -75,10 +77,15 @@ impl Columns {
         asked: &Asked,
         things: &mut Things<'_>,
     ) -> Self {
-        let mut columns =
-            Self { in_tables: Vec::new(), everywhere: Vec::new(), anywhere: None, asks_unmask: false };
-        let (who, beside) = (&asked.who, &asked.beside);
         let (shows, moves) = (shows_rows(statement), statement.moves_data);
+        let mut columns = Self {
+            in_tables: Vec::new(),
+            everywhere: Vec::new(),
+            anywhere: None,
+            asks_unmask: false,
+            lookouts: if shows { Arc::clone(policies.classification.lookouts()) } else { [].into() },
+        };
+        let (who, beside) = (&asked.who, &asked.beside);
         // Where no rows are looked for, none are decided on.
         let decides = statement.decides_on != Sources::Nothing
             && (shows || moves || statement.class.group() == Group::Write);
@@ -161,6 +168,7 @@ impl Columns {
             everywhere: self.everywhere.into_iter().map(look).collect(),
             anywhere: self.anywhere.map(look),
             asks_unmask: asks,
+            lookouts: self.lookouts,
         }
     }
 }
@@ -352,6 +360,7 @@ impl Seen {
             anywhere: self.anywhere.and_then(masked),
             reads_more: reads_more(statement, beside),
             unresolved: Arc::clone(&beside.unresolved),
+            lookouts: self.lookouts,
         }
     }
 }

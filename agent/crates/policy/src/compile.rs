@@ -7,6 +7,7 @@ use identity::Assurance;
 
 use crate::{
     Classification, Place, PolicyError, Problem,
+    classification::Classified,
     entities::Vocabulary,
     kept::Kept,
     misfits::misfits,
@@ -96,6 +97,12 @@ impl Policies {
                 Err(PolicyError::new(others.chain(error.problems()).cloned().collect()))
             }
         }
+    }
+
+    /// How much there is in the classification that goes with them.
+    #[must_use]
+    pub fn classified(&self) -> Classified {
+        self.classification.counts()
     }
 
     /// The names of all rules, sorted.

@@ -116,6 +116,8 @@ pub struct ShownColumn {
     pub mask: Option<&'static str>,
     /// The tags that ask for it.
     pub tags: Vec<String>,
+    /// What detectors look for in it.
+    pub watched: Vec<&'static str>,
 }
 
 /// A tagged column of a table that is read.
@@ -327,9 +329,10 @@ fn shown(plan: &Plan, facts: &Facts, names: &[&str]) -> Vec<ShownColumn> {
             nullable: true,
         })
         .collect();
-    let owed = plan.masks(&metas);
-    let shown = metas.into_iter().zip(owed).map(|(meta, owed)| ShownColumn {
+    let (owed, watches) = (plan.masks(&metas), plan.watches(&metas));
+    let shown = metas.into_iter().zip(owed).zip(watches).map(|((meta, owed), watches)| ShownColumn {
         name: meta.name,
+        watched: watches.iter().map(|watch| watch.detector.as_str()).collect(),
         mask: owed.as_ref().map(|owed| owed.mask.name()),
         tags: owed.map(|owed| owed.tags.into_iter().collect()).unwrap_or_default(),
     });

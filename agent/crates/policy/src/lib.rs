@@ -38,7 +38,7 @@
 //! [`Cleared`] rows come out of a clearance:
 //!
 //! ```compile_fail,E0451
-//! let forged = policy::Cleared { result: todo!(), masked: todo!(), rows: todo!(), mode: todo!() };
+//! let forged = policy::Cleared { result: todo!(), masked: todo!(), found: todo!(), rows: todo!(), mode: todo!() };
 //! ```
 
 mod absence;
@@ -79,8 +79,10 @@ pub use ask::{EndpointAsk, LoginAsk, StatementAsk};
 pub use beside::{Beside, Carried};
 pub use carry::STAGES;
 pub use cases::{CaseResult, Cases, know_table};
-pub use classification::Classification;
-pub use clearance::{ClearError, Clearance, Cleared, MaskedColumn, StandingClearance, Untouched};
+pub use classification::{Classification, Classified};
+pub use clearance::{
+    ClearError, Clearance, Cleared, FoundValues, MaskedColumn, StandingClearance, Untouched,
+};
 pub use compile::{Policies, PolicyFile};
 pub use decision::{Approvers, Decision, Denial, EndpointPermit, Hold, LoginPermit, Permit};
 pub use explain::{

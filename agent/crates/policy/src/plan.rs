@@ -2,11 +2,11 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use masking::Mask;
+use masking::{Mask, Watch};
 use model::{ColumnMeta, ColumnName, Ident, TableName};
 use sql::{Facts, Output, Outputs, Sources};
 
-use crate::classification::{TaggedPattern, stricter};
+use crate::classification::{Lookout, TaggedPattern, stricter, watches};
 
 /// What is owed for a result.
 #[derive(Debug, Clone, Default)]
@@ -22,6 +22,8 @@ pub(crate) struct Plan {
     pub(crate) reads_more: bool,
     /// Tables and views behind which there may be anything.
     pub(crate) unresolved: Arc<BTreeSet<TableName>>,
+    /// What is looked for where no tag tells of anything.
+    pub(crate) lookouts: Arc<[Lookout]>,
 }
 
 /// What the columns of a result are.
@@ -79,6 +81,9 @@ impl Plan {
             }
             all.anywhere = all.anywhere.or(plan.anywhere);
             all.reads_more |= plan.reads_more;
+            if all.lookouts.is_empty() {
+                all.lookouts = plan.lookouts;
+            }
             all
         })
     }
@@ -93,14 +98,34 @@ impl Plan {
     pub(crate) fn may_mask(&self) -> bool {
         !matches!(self.shows, Shows::Nothing)
             && (!self.everywhere.is_empty()
+                || !self.lookouts.is_empty()
                 || self.anywhere.is_some()
                 || self.guards.iter().any(|guard| guard.masked))
     }
 
     /// The mask owed for each column.
     pub(crate) fn masks(&self, columns: &[ColumnMeta]) -> Vec<Option<Owed>> {
+        let owed = |known| if let Known::Owed(owed) = known { Some(owed) } else { None };
+        self.known(columns).into_iter().map(owed).collect()
+    }
+
+    /// What is looked for in each column. Nothing is where all of it is masked, or where it is tagged and may be seen.
+    pub(crate) fn watches(&self, columns: &[ColumnMeta]) -> Vec<Vec<Watch>> {
+        if self.lookouts.is_empty() {
+            return vec![Vec::new(); columns.len()];
+        }
+        let of_column = |(known, column): (Known, &ColumnMeta)| match known {
+            Known::Owed(Owed { mask: Mask::Within(_), .. }) | Known::Untagged => {
+                watches(&self.lookouts, column)
+            }
+            Known::Owed(_) | Known::Free => Vec::new(),
+        };
+        self.known(columns).into_iter().zip(columns).map(of_column).collect()
+    }
+
+    fn known(&self, columns: &[ColumnMeta]) -> Vec<Known> {
         let outputs = match &self.shows {
-            Shows::Nothing => return vec![None; columns.len()],
+            Shows::Nothing => return columns.iter().map(|_| Known::Free).collect(),
             Shows::Unknown => None,
             Shows::Outputs(facts, at) => {
                 facts.statements().ok().and_then(|all| all.get(*at)).map(|statement| &statement.outputs)
@@ -123,9 +148,8 @@ impl Plan {
                 None => known,
             };
             match known {
-                Known::Owed(owed) => Some(owed),
-                Known::Free => None,
-                Known::Untagged => self.by_name(column),
+                Known::Untagged => self.by_name(column).map_or(Known::Untagged, Known::Owed),
+                known => known,
             }
         };
         columns.iter().enumerate().map(of_column).collect()

@@ -1,8 +1,8 @@
 //! The corridor's findings in the record's own words. One place, so that nothing is told in two ways.
 
 use audit::{
-    AgentEvidence, AiAgent, Assurance, Decision, Journal, MaskedColumn, Outcome, Reading, Receipt, TableUse,
-    Verdict, Who,
+    AgentEvidence, AiAgent, Assurance, Decision, FoundValues, Journal, MaskedColumn, Outcome, Reading,
+    Receipt, TableUse, Verdict, Who,
 };
 use identity::Principal;
 use model::{Mode, QueryId, RuleId};
@@ -95,6 +95,23 @@ pub(crate) fn masked(columns: &[policy::MaskedColumn]) -> Vec<MaskedColumn> {
             tags: column.tags.clone(),
             mask: column.mask.to_string(),
             cells: column.cells,
+            nulls: column.nulls,
+            rows: column.rows,
+        })
+        .collect()
+}
+
+/// What was found where no tag told of it.
+pub(crate) fn found(values: &[policy::FoundValues]) -> Vec<FoundValues> {
+    values
+        .iter()
+        .map(|found| FoundValues {
+            name: found.name.clone(),
+            detector: found.detector.to_owned(),
+            rows: found.rows,
+            looked: found.looked,
+            passed: found.passed,
+            masked: found.masked,
         })
         .collect()
 }

@@ -199,6 +199,7 @@ fn account(
         rows: 0,
         columns: Vec::new(),
         masked: Vec::new(),
+        found: Vec::new(),
         would_withhold: None,
     };
     let Some(result) = success.result.take() else { return Ok((None, answered)) };
@@ -224,6 +225,7 @@ fn account(
     }
     answered.rows = success.total.unwrap_or(cleared.rows());
     answered.masked = record::masked(cleared.masked());
+    answered.found = record::found(cleared.found());
     Ok((Some(cleared), answered))
 }
 
@@ -259,6 +261,7 @@ fn passed_on(server_query: Option<String>, reason: String) -> audit::Answered {
         rows: 0,
         columns: Vec::new(),
         masked: Vec::new(),
+        found: Vec::new(),
         would_withhold: Some(reason),
     }
 }

@@ -26,7 +26,25 @@ struct Report {
     files: usize,
     /// How many rules; absent where there are problems.
     rules: Option<usize>,
+    /// What is in the classification; absent where there are problems.
+    classification: Option<Counts>,
     problems: Vec<Found>,
+}
+
+#[derive(Debug, Serialize)]
+struct Counts {
+    columns: usize,
+    objects: usize,
+    masks: usize,
+    keys: usize,
+    detectors: usize,
+}
+
+impl From<policy::Classified> for Counts {
+    fn from(classified: policy::Classified) -> Self {
+        let policy::Classified { columns, objects, masks, keys, detectors } = classified;
+        Self { columns, objects, masks, keys, detectors }
+    }
 }
 
 /// A problem.
@@ -67,6 +85,7 @@ pub(crate) fn run(config: &Path, args: &Args, output: Output) -> Outcome {
         good: loaded.is_ok(),
         files: files.policies.len(),
         rules: loaded.as_ref().ok().map(|policies| policies.rule_ids().count()),
+        classification: loaded.as_ref().ok().map(|policies| policies.classified().into()),
         problems: loaded.as_ref().err().map(Found::all).unwrap_or_default(),
     };
     output.print(&report, people)?;
@@ -75,10 +94,22 @@ pub(crate) fn run(config: &Path, args: &Args, output: Output) -> Outcome {
 
 fn people(report: &Report) -> String {
     let files = counted(report.files, "file", "files");
-    match report.rules {
-        Some(0) => format!("no rule in {files}: nothing is permitted\n"),
-        Some(rules) => format!("{} in {files}, all in order\n", counted(rules, "rule", "rules")),
-        None => {
+    match (report.rules, &report.classification) {
+        (Some(rules), Some(counts)) => {
+            let classified = [
+                counted(counts.columns, "pattern of columns", "patterns of columns"),
+                counted(counts.objects, "of objects", "of objects"),
+                counted(counts.masks, "mask of its own", "masks of its own"),
+                counted(counts.keys, "key", "keys"),
+                counted(counts.detectors, "detector", "detectors"),
+            ];
+            let ruled = match rules {
+                0 => format!("no rule in {files}: nothing is permitted"),
+                rules => format!("{} in {files}, all in order", counted(rules, "rule", "rules")),
+            };
+            format!("{ruled}\nclassification: {}\n", classified.join(", "))
+        }
+        _ => {
             let lines: String =
                 report.problems.iter().map(|problem| format!("{}\n", problem.message)).collect();
             format!("{lines}{}\n", counted(report.problems.len(), "problem", "problems"))

@@ -127,6 +127,8 @@ struct Column {
     /// Absent if it is shown as it is.
     mask: Option<&'static str>,
     tags: Vec<String>,
+    /// What detectors look for in it.
+    watched: Vec<&'static str>,
 }
 
 /// Runs the verb. Whatever the decision, explaining it is no failure.
@@ -237,12 +239,22 @@ fn report(told: Explanation, facts: &sql::Facts) -> Report {
         columns: told
             .columns
             .into_iter()
-            .map(|column| Column { name: column.name, mask: column.mask, tags: column.tags })
+            .map(|column| Column {
+                name: column.name,
+                mask: column.mask,
+                tags: column.tags,
+                watched: column.watched,
+            })
             .collect(),
         tagged: told
             .tagged
             .into_iter()
-            .map(|column| Column { name: column.column, mask: column.mask, tags: column.tags })
+            .map(|column| Column {
+                name: column.column,
+                mask: column.mask,
+                tags: column.tags,
+                watched: Vec::new(),
+            })
             .collect(),
     }
 }

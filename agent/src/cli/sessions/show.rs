@@ -155,6 +155,15 @@ fn masks(page: &mut String, answered: &Answered) {
         let cells = counted(column.cells, "cell", "cells");
         line(page, "masked", &format!("{} [{tags}] by {}, {cells}", column.name, column.mask));
     }
+    for found in &answered.found {
+        let (rows, looked) = (counted(found.rows, "row", "rows"), counted(found.looked, "cell", "cells"));
+        let masked = if found.masked { ", masked there" } else { "" };
+        line(
+            page,
+            "found",
+            &format!("{} in {}: {rows} of {looked} looked at{masked}", found.detector, found.name),
+        );
+    }
 }
 
 fn result(outcome: &Outcome) -> String {

@@ -81,6 +81,9 @@ pub struct Answered {
     pub columns: Vec<String>,
     /// Columns of these in which cells were changed, or would have been had there been any.
     pub masked: Vec<MaskedColumn>,
+    /// What was found where no tag told of it.
+    #[serde(default)]
+    pub found: Vec<FoundValues>,
     /// In observe mode: why the client would not have been given the answer. What could not be read of it then has no
     /// rows and columns here.
     pub would_withhold: Option<String>,
@@ -98,6 +101,30 @@ pub struct MaskedColumn {
     pub mask: String,
     /// Cells that were changed.
     pub cells: u64,
+    /// Cells that were NULL and are.
+    #[serde(default)]
+    pub nulls: u64,
+    /// The first and the last row with a changed cell, by their positions in the answer, from 0.
+    #[serde(default)]
+    pub rows: Option<(u64, u64)>,
+}
+
+/// Values that detectors found in a column. They are not in it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FoundValues {
+    /// Name of the output column.
+    pub name: String,
+    /// What was found: `email`, `card`, …
+    pub detector: String,
+    /// In how many rows.
+    pub rows: u64,
+    /// How many cells of the column were looked at.
+    pub looked: u64,
+    /// How many were not.
+    pub passed: u64,
+    /// Whether those cells were masked.
+    pub masked: bool,
 }
 
 /// Snowflake refused or failed it.

@@ -4,8 +4,8 @@
 use std::path::Path;
 
 use audit::{
-    Answered, Assurance, Decision, Entry, Journal, LoggedIn, Login, MaskedColumn, Process, Start, Statement,
-    TableUse, Verdict, Who, read,
+    Answered, Assurance, Decision, Entry, FoundValues, Journal, LoggedIn, Login, MaskedColumn, Process,
+    Start, Statement, TableUse, Verdict, Who, read,
 };
 use model::{ConnectionId, Mode, QueryId, SessionId, Timestamp};
 use uuid::Uuid;
@@ -124,6 +124,16 @@ pub fn answered() -> Answered {
             tags: vec!["pii".to_owned()],
             mask: "partial".to_owned(),
             cells: 3,
+            nulls: 1,
+            rows: Some((0, 3)),
+        }],
+        found: vec![FoundValues {
+            name: "NOTE".to_owned(),
+            detector: "card".to_owned(),
+            rows: 1,
+            looked: 3,
+            passed: 0,
+            masked: false,
         }],
         would_withhold: None,
     }

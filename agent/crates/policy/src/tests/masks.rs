@@ -305,3 +305,61 @@ fn a_path_masks_parts_of_documents_and_hides_what_is_made_of_the_column() {
         assert_eq!(seen(&tagged(&whole).0, "select body from events").0, None);
     }
 }
+
+#[test]
+fn detectors_look_where_no_tag_tells_and_what_they_find_is_told() {
+    let text = "[[column]]\npattern = \"*.*.*.EMAIL\"\ntags = [\"email\"]\n[tags.email]\nmask = \"keep-domain\"\n\
+                [[detector]]\nfind = [\"email\"]\ncolumns = \"*.*.*.NOTE\"\nmask = \"partial\"\n\
+                [[detector]]\nfind = [\"email\"]\n";
+    let unmask = "@id(\"u\") permit (principal, action == Action::\"unmask\", resource);";
+    let rules = |text: &str, rules: &str| {
+        let file = crate::PolicyFile { name: "p.cedar".into(), text: format!("{READS} {rules}") };
+        Policies::compile(&[file], crate::Classification::parse("c.toml", text).unwrap()).unwrap()
+    };
+    let plain = rules(text, "");
+    let clear = |policies: &Policies, mode| {
+        let columns = vec![column("EMAIL"), column("NOTE"), column("CITY")];
+        clear_in(policies, &verified(), "select email, note, city from customers", columns, mode)
+    };
+    let cleared = clear(&plain, Mode::Enforce);
+    let found: Vec<_> =
+        cleared.found().iter().map(|f| (f.name.as_str(), f.detector, f.rows, f.masked)).collect();
+    assert_eq!(found, [("NOTE", "email", 1, true), ("CITY", "email", 1, false)]);
+    let masked: Vec<_> =
+        cleared.masked().iter().map(|m| (m.name.as_str(), m.mask, m.tags.len(), m.cells)).collect();
+    assert_eq!(masked, [("EMAIL", "keep-domain", 1, 1), ("NOTE", "partial", 0, 1)]);
+    assert_eq!(cleared.masked()[0].rows, Some((0, 0)));
+    assert_eq!(row_of(cleared.into_result()), "@4=");
+
+    let observed = clear(&plain, Mode::Observe);
+    assert_eq!(
+        observed.found().iter().map(|f| (f.rows, f.masked)).collect::<Vec<_>>(),
+        [(1, false), (1, false)]
+    );
+    assert_eq!((observed.masked().len(), row_of(observed.into_result()).as_str()), (1, "==="));
+
+    // Who may see a tagged column is told nothing of it; other columns are looked at whoever asks.
+    let cleared = clear(&rules(text, unmask), Mode::Enforce);
+    assert_eq!(cleared.found().iter().map(|f| f.name.as_str()).collect::<Vec<_>>(), ["NOTE", "CITY"]);
+    assert_eq!(row_of(cleared.into_result()), "=4=");
+    assert_eq!(plain.classified().detectors, 2);
+}
+
+#[test]
+fn rows_in_which_something_is_looked_for_must_be_read() {
+    let text = "[[detector]]\nfind = [\"jwt\"]\ncolumns = \"*.*.*.NOTE\"\n";
+    let file = crate::PolicyFile { name: "p.cedar".into(), text: READS.into() };
+    let rules = Policies::compile(&[file], crate::Classification::parse("c.toml", text).unwrap()).unwrap();
+    let standing = |sql: &str| {
+        let Decision::Permit(permit) = decide_in(&rules, &verified(), sql, Mode::Enforce, &session()) else {
+            panic!("refused");
+        };
+        permit.spend().2.stand()
+    };
+    let shown = standing("select note, city from customers");
+    assert!(shown.owes_masks(&[column("NOTE")]) && shown.untouched(&[column("NOTE")]).is_none());
+    assert!(!shown.owes_masks(&[column("CITY")]) && shown.untouched(&[column("CITY")]).is_some());
+    assert!(shown.once().may_mask());
+    let told = standing("show tables");
+    assert!(!told.owes_masks(&[column("NOTE")]) && !told.once().may_mask());
+}

@@ -112,7 +112,8 @@ async fn what_is_masked_in_one_mode_is_listed_alike_in_the_other() {
     };
     let (mut enforced, observed) = (listed(Mode::Enforce), listed(Mode::Observe));
     assert_eq!((enforced.masked[0].cells, observed.masked[0].cells), (2, 0));
-    enforced.masked[0].cells = 0;
+    assert_eq!(enforced.masked[0].rows, Some((0, 1)));
+    (enforced.masked[0].cells, enforced.masked[0].rows) = (0, None);
     assert_eq!(enforced, observed);
 }
 

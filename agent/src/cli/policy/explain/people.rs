@@ -121,7 +121,11 @@ impl Page {
                 [] => String::new(),
                 tags => format!(" ({})", tags.join(", ")),
             };
-            self.line(1, &format!("{}  {mask}{tags}", column.name));
+            let watched = match column.watched.as_slice() {
+                [] => String::new(),
+                kinds => format!(", looked through for {}", kinds.join(", ")),
+            };
+            self.line(1, &format!("{}  {mask}{tags}{watched}", column.name));
         }
     }
 }
