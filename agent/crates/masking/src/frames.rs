@@ -28,8 +28,11 @@ pub(crate) fn check(stream: &[u8]) -> Result<(), ArrowError> {
     Ok(())
 }
 
-/// The metadata of the next message, and what is behind it; nothing at the end. Streams before Arrow 0.15 have no mark in front.
-fn metadata(stream: &[u8]) -> Result<Option<(&[u8], &[u8])>, ArrowError> {
+/// A part of a stream, and what is behind it.
+type Parts<'s> = (&'s [u8], &'s [u8]);
+
+/// The metadata of the next message; nothing at the end. Streams before Arrow 0.15 have no mark in front.
+fn metadata(stream: &[u8]) -> Result<Option<Parts<'_>>, ArrowError> {
     let Some((first, rest)) = stream.split_first_chunk() else { return Ok(None) };
     let (length, rest) = match *first {
         CONTINUATION => rest.split_first_chunk().ok_or_else(|| wrong("a message ends before its length"))?,
