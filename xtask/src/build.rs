@@ -26,24 +26,19 @@ pub(crate) fn hand_over(place: &Place, program: &str, arguments: &[OsString]) ->
     Err(run::become_it(command.args(arguments)))
 }
 
-/// The benchmark that stands in a room of its own, and needs no lab.
-const IDENTITY: &str = "identity";
+/// The benchmarks that stand in rooms of their own, and need no lab, each with the room's package.
+const ROOMS: [(&str, &str); 2] = [("identity", "snowfence-workload"), ("masks", "snowfence-masking")];
 /// The benchmark of reading SQL, and that of the two rooms that it is read and judged in, which comes first.
 const SQL: &str = "sql";
 const STATEMENT: &str = "statement";
 
 /// Makes everything ready, with what the agent is measured beside where it is, builds it as it is released, and becomes the benchmark.
 pub(crate) fn bench(place: &Place, arguments: &[OsString]) -> Result<()> {
-    if let Some((_, rest)) = arguments.split_first().filter(|(first, _)| *first == IDENTITY) {
+    if let Some((what, rest)) = arguments.split_first()
+        && let Some((name, package)) = ROOMS.into_iter().find(|(name, _)| what == name)
+    {
         let mut command = run::cargo();
-        command.current_dir(&place.root).args([
-            "bench",
-            "--package",
-            "snowfence-workload",
-            "--bench",
-            IDENTITY,
-            "--",
-        ]);
+        command.current_dir(&place.root).args(["bench", "--package", package, "--bench", name, "--"]);
         return Err(run::become_it(command.args(rest)));
     }
     // Reading SQL needs no lab, and is measured beside nothing.

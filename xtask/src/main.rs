@@ -46,7 +46,7 @@ enum Verb {
     /// Tell the story of the leaked token, with real output
     Demo(Rest),
     /// Measure the agent: `bench intercept [OPTIONS]` beside other programs, `bench sql [OPTIONS]` on SQL alone, `bench
-    /// identity` on who a connection is from
+    /// identity` on who a connection is from, `bench masks` on what masks cost
     Bench(Rest),
     /// Check the rules of the house, the formatting, and run every test; or the part that is named, which is not in it
     Test {
