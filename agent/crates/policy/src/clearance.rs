@@ -5,7 +5,7 @@ use std::sync::Arc;
 use masking::{Applied, ColumnReport, MaskError, Watch, Watched};
 use model::{ColumnMeta, Mode, QueryId, ResultSet};
 
-use crate::plan::Plan;
+use crate::plan::{Owed, Plan};
 
 /// The right to clear the rows of one statement, once.
 #[must_use]
@@ -93,10 +93,7 @@ impl Clearance {
             .zip(&names)
             .zip(columns)
             .filter_map(|((owed, name), report)| owed.map(|owed| (owed, name, report)))
-            .map(|(owed, name, report)| MaskedColumn {
-                tags: owed.tags.into_iter().collect(),
-                ..MaskedColumn::new(name, owed.mask.name(), report)
-            });
+            .map(|(owed, name, report)| masked_column(owed, name, report));
         let masked = by_tags.chain(by_detectors).collect();
         Ok(Cleared { result, masked, found, rows, mode: self.mode })
     }
@@ -121,8 +118,7 @@ impl StandingClearance {
     /// Whether a mask is owed for any of these columns, or something is looked for in one. Only then must their rows be read.
     #[must_use]
     pub fn owes_masks(&self, columns: &[ColumnMeta]) -> bool {
-        self.plan.masks(columns).iter().any(Option::is_some)
-            || self.plan.watches(columns).iter().any(|watches| !watches.is_empty())
+        self.plan.masks(columns).iter().any(Option::is_some) || self.is_watched(columns)
     }
 
     /// Says that nothing is owed for rows of these columns, if that is so: they may be passed on as they come.
@@ -131,14 +127,41 @@ impl StandingClearance {
         (!self.owes_masks(columns)).then_some(Untouched { query_id: self.query_id })
     }
 
+    /// The same, and also where masks are owed and only listed, because the mode is to observe. What is looked for is looked
+    /// for in both modes.
+    #[must_use]
+    pub fn unchanged(&self, columns: &[ColumnMeta]) -> Option<Untouched> {
+        match self.mode {
+            Mode::Observe if !self.is_watched(columns) => Some(Untouched { query_id: self.query_id }),
+            Mode::Observe | Mode::Enforce => self.untouched(columns),
+        }
+    }
+
+    fn is_watched(&self, columns: &[ColumnMeta]) -> bool {
+        self.plan.watches(columns).iter().any(|watches| !watches.is_empty())
+    }
+
+    /// What is owed for rows of these columns, with no cell counted.
+    #[must_use]
+    pub fn owed(&self, columns: &[ColumnMeta]) -> Vec<MaskedColumn> {
+        let owed = self.plan.masks(columns).into_iter().zip(columns);
+        owed.filter_map(|(owed, column)| Some(masked_column(owed?, &column.name, ColumnReport::default())))
+            .collect()
+    }
+
     /// The clearance for one reading.
     pub fn once(&self) -> Clearance {
         Clearance { query_id: self.query_id, plan: Arc::clone(&self.plan), mode: self.mode }
     }
 }
 
-/// No mask is owed for the rows of a result, whose columns were looked at before its rows were there. Made by
-/// [`StandingClearance::untouched`] alone.
+fn masked_column(owed: Owed, name: &str, report: ColumnReport) -> MaskedColumn {
+    let tags = owed.tags.into_iter().collect();
+    MaskedColumn { tags, ..MaskedColumn::new(name, owed.mask.name(), report) }
+}
+
+/// The rows of a result may pass as they come: no mask is owed for them, or none is applied. Its columns were looked at
+/// before its rows were there. Made by [`StandingClearance::untouched`] and [`StandingClearance::unchanged`] alone.
 #[must_use]
 #[derive(Debug)]
 pub struct Untouched {

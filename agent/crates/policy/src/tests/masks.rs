@@ -4,7 +4,7 @@ use identity::Principal;
 use model::{ColumnMeta, Mode, ResultSet, Rows};
 
 use super::{ALLOW_ALL, READS, decide_in, policies, session, verified};
-use crate::{Cleared, Decision, Policies};
+use crate::{Cleared, Decision, MaskedColumn, Policies};
 
 fn column(name: &str) -> ColumnMeta {
     ColumnMeta {
@@ -38,9 +38,18 @@ fn clear_in(
     };
     let cells = columns.iter().map(|_| Some("ann@example.org".to_owned())).collect();
     let clearance = permit.spend().2.stand();
-    let owes_masks = clearance.owes_masks(&columns);
+    let (owes_masks, owed) = (clearance.owes_masks(&columns), clearance.owed(&columns));
+    assert_eq!(clearance.untouched(&columns).is_some(), !owes_masks);
+    assert_eq!(clearance.unchanged(&columns).is_some(), !owes_masks || mode == Mode::Observe);
     let cleared = clearance.once().clear(ResultSet { columns, rows: Rows::Json(vec![cells]) }).unwrap();
     assert_eq!(owes_masks, !cleared.masked().is_empty());
+    let uncounted = cleared.masked().iter().map(|column| MaskedColumn {
+        cells: 0,
+        nulls: 0,
+        rows: None,
+        ..column.clone()
+    });
+    assert_eq!(owed, uncounted.collect::<Vec<_>>());
     cleared
 }
 
