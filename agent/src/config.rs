@@ -48,6 +48,10 @@ pub(crate) struct Config {
     pub(crate) proxies: Vec<Proxy>,
     pub(crate) refresh: Duration,
     pub(crate) extra_roots: Vec<PathBuf>,
+    /// Domains in which the storage of large results is.
+    pub(crate) result_domains: Vec<HostName>,
+    /// Whether that may be at private addresses.
+    pub(crate) private_results: bool,
     pub(crate) workers: Vec<PathBuf>,
     /// Executables of CI runners that have no worker of their own.
     pub(crate) runners: Vec<PathBuf>,
@@ -116,6 +120,8 @@ impl Config {
             domains,
             proxies: proxies(&file.guard.proxies)?,
             refresh: Duration::from_secs(refresh),
+            result_domains: host_names("upstream.result_domains", &file.upstream.result_domains)?,
+            private_results: file.upstream.private_results,
             extra_roots: file.upstream.extra_roots,
             workers: file.workload.workers,
             runners: file.workload.runners,
@@ -322,6 +328,11 @@ mod tests {
             ),
             ("[guard]\n", &format!("[guard]\ndomains = {:?}\n", many), "at most 16"),
             ("[guard]\n", "[guard]\nscope = \"all\"\n", "strict"),
+            (
+                "\n[guard]",
+                "\n[upstream]\nresult_domains = [\"10.0.0.1\"]\n[guard]",
+                "upstream.result_domains",
+            ),
             ("[guard]\n", "[guard]\nproxies = [\"proxy.corp.example\"]\n", "guard.proxies"),
             ("[guard]\n", "[guard]\nproxies = [\"p:1\", \"P:1\"]\n", "twice"),
             ("[guard]\n", "[identity.github]\nissuer = \"http://x\"\n[guard]\n", "https"),

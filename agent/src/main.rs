@@ -13,6 +13,7 @@ mod probe;
 mod proxies;
 mod rules;
 mod status;
+mod storage;
 mod strangers;
 mod telemetry;
 mod whoami;

@@ -13,14 +13,14 @@ use std::{
 use anyhow::{Context, Result, bail};
 use interception::{Dialer, Intercepted, Interception};
 use model::{ConnectionId, HostName, Timestamp};
-use proxy::{Arrival, Corridor, Dial, Parts};
+use proxy::{Arrival, Corridor, Dial, Parts, Storage};
 use tls::{Authority, Originator, Terminator};
 use tokio::net::{TcpStream, UnixListener};
 use workload::{StatusWatch, Workload};
 
 use crate::{
     config::Config, control, copies, guarded::Guarded, probe::Prober, proxies::Proxies, rules::Rules,
-    strangers::Strangers,
+    storage::StorageDial, strangers::Strangers,
 };
 
 /// How long one address of a host may take to answer.
@@ -89,7 +89,6 @@ pub(crate) async fn build(config: &Config) -> Result<Built> {
     };
     let processes = interception.processes();
     workload.ask_about_processes(move |pid| processes.standing(pid));
-    let dial = Arc::new(GuardedDial { guarded: guarded.clone(), dialer: interception.dialer() });
     let prober = Prober::new(interception.dialer(), originator.clone());
     let strangers =
         Strangers::new(config, guarded.clone(), proxies.clone(), interception.dialer(), originator.clone());
@@ -99,12 +98,13 @@ pub(crate) async fn build(config: &Config) -> Result<Built> {
         workload: workload.clone(),
         terminator,
         originator,
-        dial,
+        dial: Arc::new(GuardedDial { guarded: guarded.clone(), dialer: interception.dialer() }),
         addresses: Arc::new(strangers),
         policies: rules.in_force(),
         journal: journal.clone(),
         copies,
         status: status.clone(),
+        storage: storage(config, interception.dialer()),
     });
     Ok(Built {
         interception,
@@ -187,6 +187,12 @@ pub(crate) async fn addresses(config: &Config, originator: Arc<Originator>) -> R
     let dialer = Dialer::before_start(&config.interception)?;
     let is_proxied = !config.proxies.is_empty();
     Guarded::resolve(&config.accounts, &Prober::new(dialer, originator), is_proxied).await
+}
+
+/// Where chunks of results are fetched.
+fn storage(config: &Config, dialer: Dialer) -> Storage {
+    let dial = StorageDial { dialer, may_be_private: config.private_results };
+    Storage { domains: config.result_domains.clone(), dial: Arc::new(dial) }
 }
 
 /// Dials a guarded host at the addresses that the agent learned for it.

@@ -155,10 +155,30 @@ fn default_refresh_seconds() -> u64 {
     30
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Upstream {
     pub(super) extra_roots: Vec<PathBuf>,
+    pub(super) result_domains: Vec<String>,
+    pub(super) private_results: bool,
+}
+
+/// Where Snowflake has the chunks of results, cloud by cloud (protocol part 3.5).
+const RESULT_DOMAINS: [&str; 7] = [
+    "amazonaws.com",
+    "amazonaws.com.cn",
+    "blob.core.windows.net",
+    "blob.core.chinacloudapi.cn",
+    "blob.core.usgovcloudapi.net",
+    "storage.googleapis.com",
+    "rep.googleapis.com",
+];
+
+impl Default for Upstream {
+    fn default() -> Self {
+        let result_domains = RESULT_DOMAINS.map(str::to_owned).to_vec();
+        Self { extra_roots: Vec::new(), result_domains, private_results: false }
+    }
 }
 
 #[derive(Debug, Deserialize)]

@@ -4,6 +4,7 @@
 //! A member that is not known is absent. Paths are text; bytes that are no UTF-8 are shown as U+FFFD.
 
 mod asked;
+mod chunk;
 mod container;
 mod outcome;
 mod own_session;
@@ -13,6 +14,7 @@ use model::{Mode, QueryId, SessionId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 pub use asked::{Decision, Login, RefusedConnection, RefusedRequest, Statement, TableUse, Verdict};
+pub use chunk::{Chunk, ChunkOutcome, GivenChunk, WithheldChunk};
 pub use container::Container;
 pub use outcome::{
     Answered, Closing, Failed, FoundValues, LoggedIn, Lost, MaskedColumn, Outcome, Reading, Withheld,
@@ -63,6 +65,8 @@ pub enum Event {
     Outcome(Closing),
     /// A result was read once more after its statement had come to its end.
     Reading(Box<Reading>),
+    /// Rows were asked for that an answer led to.
+    Chunk(Box<Chunk>),
     /// Something happened to the session that the agent has for itself beside this one.
     OwnSession(OwnSession),
     /// A session is over.
@@ -189,6 +193,7 @@ from! {
     Event::RefusedRequest(RefusedRequest) = Box::new;
     Event::Statement(Statement) = Box::new;
     Event::Reading(Reading) = Box::new;
+    Event::Chunk(Chunk) = Box::new;
     Event::OwnSession(OwnSession) = |part| part;
     Event::SessionEnd(SessionEnd) = |part| part;
     Event::Policy(PolicyChange) = |part| part;

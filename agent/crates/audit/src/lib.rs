@@ -23,9 +23,10 @@ mod writer;
 pub use chain::Head;
 pub use error::{Damage, Error};
 pub use event::{
-    AgentEvidence, AiAgent, Answered, Assurance, Closing, Container, Decision, Entry, Event, Failed,
-    FoundValues, Intent, JobProcesses, LoggedIn, Login, Lost, MaskedColumn, Namespaces, Outcome, OwnSession,
-    OwnStep, Parent, PolicyChange, Process, Reading, RefusedConnection, RefusedRequest, SCHEMA_VERSION,
-    SessionEnd, SetAside, Start, Statement, Stop, TableUse, Verdict, Who, Withheld,
+    AgentEvidence, AiAgent, Answered, Assurance, Chunk, ChunkOutcome, Closing, Container, Decision, Entry,
+    Event, Failed, FoundValues, GivenChunk, Intent, JobProcesses, LoggedIn, Login, Lost, MaskedColumn,
+    Namespaces, Outcome, OwnSession, OwnStep, Parent, PolicyChange, Process, Reading, RefusedConnection,
+    RefusedRequest, SCHEMA_VERSION, SessionEnd, SetAside, Start, Statement, Stop, TableUse, Verdict, Who,
+    Withheld, WithheldChunk,
 };
 pub use journal::{Journal, Receipt};

@@ -8,8 +8,8 @@ use serde::Serialize;
 use crate::{
     error::{Damage, Error},
     event::{
-        Decision, Entry, Event, Login, Outcome, OwnStep, RefusedConnection, RefusedRequest, SessionEnd,
-        Statement, Who,
+        ChunkOutcome, Decision, Entry, Event, Login, Outcome, OwnStep, RefusedConnection, RefusedRequest,
+        SessionEnd, Statement, Who,
     },
     scan::{End, Rest, scan},
     wire,
@@ -123,6 +123,20 @@ pub struct StatementDetail {
     pub outcome: Option<Outcome>,
     /// What later readings of its result were given, in order.
     pub readings: Vec<ReadingDetail>,
+    /// What was given of the chunks that its answers led to, in order.
+    pub chunks: Vec<ChunkDetail>,
+}
+
+/// A chunk of a statement's result that was asked for.
+#[derive(Debug, Serialize)]
+pub struct ChunkDetail {
+    /// When.
+    #[serde(with = "wire::timestamp")]
+    pub time: Timestamp,
+    /// Its place among those of the result, from 0.
+    pub index: u64,
+    /// What the client was given.
+    pub outcome: ChunkOutcome,
 }
 
 /// A further reading of a statement's result.
@@ -209,6 +223,7 @@ fn session_of(event: &Event) -> Option<SessionId> {
         Event::Statement(statement) => Some(statement.session),
         Event::Outcome(closing) => Some(closing.session),
         Event::Reading(reading) => Some(reading.session),
+        Event::Chunk(chunk) => Some(chunk.session),
         Event::OwnSession(own) => Some(own.session),
         Event::SessionEnd(end) => Some(end.session),
         Event::Start(_)
@@ -259,6 +274,7 @@ impl SessionSummary {
                 self.lost += u64::from(matches!(closing.outcome, Outcome::Lost(_)));
             }
             Event::Reading(reading) => self.masked_cells += masked_cells(&reading.outcome),
+            Event::Chunk(chunk) => self.masked_cells += masked_cells_of_chunk(&chunk.outcome),
             Event::SessionEnd(_) => self.ended = true,
             _ => {}
         }
@@ -272,6 +288,13 @@ fn masked_cells(outcome: &Outcome) -> u64 {
     }
 }
 
+fn masked_cells_of_chunk(outcome: &ChunkOutcome) -> u64 {
+    match outcome {
+        ChunkOutcome::Given(given) => given.masked.iter().map(|column| column.cells).sum(),
+        ChunkOutcome::Withheld(_) => 0,
+    }
+}
+
 impl SessionDetail {
     fn add(&mut self, entry: Entry) {
         self.summary.count(&entry.event, entry.time);
@@ -282,6 +305,7 @@ impl SessionDetail {
                 statement: *statement,
                 outcome: None,
                 readings: Vec::new(),
+                chunks: Vec::new(),
             }),
             Event::Outcome(closing) if closing.query == self.login.query => {
                 self.login_outcome = Some(closing.outcome);
@@ -294,6 +318,12 @@ impl SessionDetail {
             Event::Reading(reading) => {
                 if let Some(found) = self.statement(reading.query) {
                     found.readings.push(ReadingDetail { time: entry.time, outcome: reading.outcome });
+                }
+            }
+            Event::Chunk(chunk) => {
+                if let Some(found) = self.statement(chunk.query) {
+                    let (index, outcome) = (chunk.index, chunk.outcome);
+                    found.chunks.push(ChunkDetail { time: entry.time, index, outcome });
                 }
             }
             Event::OwnSession(own) => self.own_session.push(own.step),

@@ -6,8 +6,8 @@ mod support;
 use std::{fs, time::Duration};
 
 use audit::{
-    Decision, Error, Event, Failed, Outcome, OwnSession, OwnStep, Reading, RefusedConnection, SessionEnd,
-    read,
+    Answered, Chunk, ChunkOutcome, Decision, Error, Event, Failed, GivenChunk, Outcome, OwnSession, OwnStep,
+    Reading, RefusedConnection, SessionEnd, WithheldChunk, read,
 };
 use model::{ConnectionId, Mode};
 use support::{answered, entries, logged_in, login, query_id, session_id, start, statement};
@@ -66,6 +66,36 @@ async fn further_readings_of_a_result_stand_with_its_statement() {
     assert_eq!(statement.readings[0].outcome, Outcome::Answered(answered()));
     assert!(matches!(statement.readings[1].outcome, Outcome::Failed(_)));
     assert_eq!((detail.summary.masked_cells, detail.summary.statements), (6, 1));
+}
+
+#[tokio::test]
+async fn what_was_given_of_chunks_stands_with_its_statement() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = start(dir.path()).unwrap();
+    journal.open(login(1, 10, Decision::Permitted)).await.unwrap().close(logged_in()).await.unwrap();
+    let leading_on = Answered { chunks: 2, ..answered() };
+    journal.open(statement(1, 11, Decision::Permitted)).await.unwrap().close(leading_on).await.unwrap();
+    let connection = ConnectionId::new(Uuid::from_u128(98));
+    let given = ChunkOutcome::Given(GivenChunk { rows: 300, bytes: 9_000, masked: answered().masked });
+    let withheld = ChunkOutcome::Withheld(WithheldChunk { reason: "it is late".to_owned(), bytes: 7 });
+    for (index, outcome) in [(1, given.clone()), (0, withheld.clone())] {
+        let chunk = Chunk { session: session_id(1), query: query_id(11), connection, index, outcome };
+        journal.append(chunk).await.unwrap();
+    }
+    let detail = read::session(dir.path(), session_id(1)).unwrap().unwrap();
+    let chunks = detail.statements[0].chunks.iter();
+    assert_eq!(
+        chunks.map(|chunk| (chunk.index, &chunk.outcome)).collect::<Vec<_>>(),
+        [(1, &given), (0, &withheld)]
+    );
+    assert_eq!(detail.summary.masked_cells, 6);
+}
+
+#[test]
+fn an_answer_of_before_there_were_chunks_leads_to_none() {
+    let mut old = serde_json::to_value(answered()).unwrap();
+    old.as_object_mut().unwrap().remove("chunks").unwrap();
+    assert_eq!(serde_json::from_value::<Answered>(old).unwrap(), answered());
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use hyper::body::{Body, Frame, SizeHint};
 use policy::Untouched;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::limits::PASSING_PIECES_MAX;
+use crate::{chunks::Passage, limits::PASSING_PIECES_MAX};
 
 /// An answer, complete before its last byte is sent.
 #[derive(Debug)]
@@ -111,6 +111,14 @@ impl Answer {
         Self::as_it_came(StatusCode::NOT_FOUND, HeaderMap::new(), Bytes::new())
     }
 
+    /// What stands for a chunk that is not given. Drivers would read rows out of anything with status 200, and some would try
+    /// again for ever after another status (protocol part 4.6).
+    pub(crate) fn no_chunk(sentence: String) -> Self {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+        Self::as_it_came(StatusCode::NOT_FOUND, headers, sentence.into())
+    }
+
     /// How long its body is, in bytes, if it is there as a whole.
     pub(crate) fn len(&self) -> Option<usize> {
         match &self.body {
@@ -166,15 +174,29 @@ impl Outbox {
         self.is_framed && self.sender.is_some()
     }
 
-    /// Begins an answer that passes as it comes, whose rows owe nothing. `length` is how long it is, where that is known.
+    /// Begins an answer that passes as it comes, whose rows owe nothing.
     pub(crate) fn begin(
         &mut self,
         _untouched: &Untouched,
         status: StatusCode,
         mut headers: HeaderMap,
-        length: Option<u64>,
     ) -> mpsc::Sender<Piece> {
         headers.remove(header::CONTENT_ENCODING);
+        self.pass(status, headers, None)
+    }
+
+    /// Begins a chunk of a result, whose rows owe nothing or are masked on their way. `length` is how long it is, where that
+    /// is known.
+    pub(crate) fn begin_chunk(
+        &mut self,
+        _passage: &Passage,
+        headers: HeaderMap,
+        length: Option<u64>,
+    ) -> mpsc::Sender<Piece> {
+        self.pass(StatusCode::OK, headers, length)
+    }
+
+    fn pass(&mut self, status: StatusCode, headers: HeaderMap, length: Option<u64>) -> mpsc::Sender<Piece> {
         let (sender, pieces) = mpsc::channel(PASSING_PIECES_MAX);
         let mut response = Response::new(Outgoing::Passing { pieces, left: length, is_over: false });
         *response.status_mut() = status;

@@ -25,6 +25,7 @@ use crate::{
         copies::{Carrying, Copies},
         made_anew::Anew,
     },
+    chunks::{self, Door, Storage, Stores},
     connect_proxy,
     exchange::Exchange,
     housekeeping,
@@ -67,6 +68,8 @@ pub struct Parts {
     pub copies: Arc<Copies>,
     /// Who has left.
     pub status: workload::StatusWatch,
+    /// Where chunks of results are fetched.
+    pub storage: Storage,
 }
 
 /// Everything between a client's connection and Snowflake.
@@ -86,6 +89,8 @@ pub struct Corridor {
     /// Where tagged data went.
     pub(crate) copies: Arc<Copies>,
     pub(crate) sql_api: sql_api::Memory,
+    /// The rows that replies lead to.
+    pub(crate) stores: Stores,
     pub(crate) addresses: Arc<dyn Addresses>,
     /// Who has left.
     pub(crate) status: workload::StatusWatch,
@@ -156,13 +161,14 @@ impl Corridor {
             policies: parts.policies,
             journal: parts.journal,
             upstream: Upstream::new(parts.dial, parts.originator.clone()),
-            originator: parts.originator,
             sessions: Sessions::new(),
             kept: Kept::default(),
             seen: Seen::default(),
             catalog: Catalog::default(),
             copies: parts.copies,
             sql_api: sql_api::Memory::new(),
+            stores: Stores::new(parts.storage, parts.originator.clone()),
+            originator: parts.originator,
             addresses: parts.addresses,
             status: parts.status,
             passage: Passage::new(),
@@ -325,6 +331,7 @@ impl Corridor {
             Asked::Query { .. } => (What::Statement, large),
             Asked::SqlApi(Call::Submit) => (What::ApiStatement, large),
             Asked::SqlApi(_) => (What::ApiRequest, small),
+            Asked::Chunk(_) => (What::Chunk, small),
             _ => (What::Request, small),
         };
         let body = Limited::new(body, bytes_max).collect().await;
@@ -341,7 +348,8 @@ impl Corridor {
             Asked::Login { .. } => login::login(self, peer, &inbound, id).await,
             Asked::Query { request_id } => query::query(self, peer, &inbound, request_id, id, outbox).await,
             Asked::Telemetry => housekeeping::telemetry(&inbound),
-            Asked::OcspCache | Asked::Chunk(_) => Ok(Answer::not_found()),
+            Asked::OcspCache => Ok(Answer::not_found()),
+            Asked::Chunk(asked) => chunks::chunk(self, peer, &inbound, asked, id, outbox).await,
             Asked::Heartbeat => housekeeping::forward(self, peer, &inbound, id).await,
             Asked::Abort { .. } => housekeeping::abort(self, peer, &inbound, id).await,
             Asked::Renew => housekeeping::renew(self, peer, &inbound, id).await,
@@ -389,7 +397,12 @@ impl Corridor {
         id: QueryId,
     ) -> Result<u64, audit::Error> {
         let reason = refusal.sentence(what, id);
-        let exchange = format!("{} {}", inbound.method, inbound.uri.path());
+        let path = match what {
+            // Whoever has the path has the rows.
+            What::Chunk => "/snowfence/chunks/",
+            _ => inbound.uri.path(),
+        };
+        let exchange = format!("{} {path}", inbound.method);
         warn!(connection = %peer.connection, pid = peer.process.pid, exchange, %refusal, "a request was refused");
         let refused = audit::RefusedRequest {
             query: id,
@@ -420,6 +433,11 @@ impl Corridor {
             }
             kept => Ok(kept?),
         }
+    }
+
+    /// Where a client finds the chunks that a reply leads to.
+    pub(crate) fn door<'a>(&'a self, peer: &'a Peer, session: &'a Arc<Session>) -> Door<'a> {
+        Door { announced: &self.stores.announced, session, host: &peer.host, port: peer.way.port }
     }
 
     /// The session of a token, if it is this job's.

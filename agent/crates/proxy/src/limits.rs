@@ -97,6 +97,32 @@ pub(crate) const PASSING_PIECES_MAX: usize = 8;
 /// How long a client may take none of them.
 pub(crate) const PASSING_WAIT_MAX: Duration = Duration::from_secs(600);
 
+/// Chunks of results that are fetched at one time. Each takes a batch of rows in memory, and what became of it.
+pub(crate) const CHUNKS_AT_ONCE_MAX: usize = 64;
+
+/// Addresses of chunks that are kept, of one session and of all. Beyond it the oldest results are forgotten, and their
+/// chunks are refused. Snowflake makes chunks of some megabytes, whose addresses have about a kilobyte.
+pub(crate) const SESSION_CHUNKS_BYTES_MAX: usize = 16 << 20;
+/// See [`SESSION_CHUNKS_BYTES_MAX`].
+pub(crate) const CHUNKS_BYTES_MAX: usize = 64 << 20;
+
+/// How long they are kept. The addresses that Snowflake gives hold for six hours.
+pub(crate) const CHUNKS_KEPT_WAIT_MAX: Duration = Duration::from_secs(6 * 3600);
+
+/// How often a store is asked for a chunk, and after what pause again: twice as long each time. Drivers ask again, too.
+pub(crate) const CHUNK_TRIES_MAX: u32 = 4;
+/// See [`CHUNK_TRIES_MAX`].
+pub(crate) const CHUNK_TRY_AFTER: Duration = Duration::from_millis(250);
+
+/// The head of a store's answer.
+pub(crate) const CHUNK_REPLY_WAIT_MAX: Duration = Duration::from_secs(30);
+
+/// All of a chunk, for as long as a slow client takes.
+pub(crate) const CHUNK_WAIT_MAX: Duration = Duration::from_secs(1800);
+
+/// A chunk may be longer than twice what its result says by so much. The word is not always exact.
+pub(crate) const CHUNK_BYTES_SLACK: u64 = 1 << 20;
+
 /// What waits to be written to one client.
 pub(crate) const CLIENT_BUFFER_BYTES_MAX: usize = 128 << 10;
 

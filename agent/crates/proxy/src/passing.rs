@@ -11,11 +11,11 @@ use snowflake::codec::{self, Inflater};
 use tokio::{sync::mpsc, time::timeout};
 
 use crate::{
-    answer::{Answer, LastPiece, Outbox, Piece},
+    answer::{Answer, Outbox, Piece},
+    chunks::Door,
     limits::{PASSING_WAIT_MAX, REPLY_BYTES_MAX},
     refusal::{Refusal, Withheld},
-    reply::{self, Effect, Ended, Read},
-    session::Session,
+    reply::{self, Effect, Ended, Left, Read},
     upstream::{Came, Long, UpstreamError},
 };
 
@@ -28,8 +28,10 @@ struct Passing {
     untouched: Untouched,
     inflater: Option<Inflater>,
     rows: Result<snowflake::Passing, Withheld>,
-    /// The last piece that came, plain. The client gets it when another has come, or all is well in the end.
+    /// The last piece with rows that came, plain. The client gets it when another has come, or all is well in the end.
     held: Bytes,
+    /// What came behind the rows.
+    behind: Vec<u8>,
     /// How long all of it is, so far, plain.
     bytes: usize,
 }
@@ -47,23 +49,23 @@ enum Stopped {
 /// When it does not come as a whole, or its session is ended meanwhile, and nothing of it was given.
 pub(crate) async fn read(
     came: Came,
-    session: &Session,
     clearance: &StandingClearance,
     mode: Mode,
+    door: Door<'_>,
     outbox: &mut Outbox,
 ) -> Result<Read, Refusal> {
     let long = match came {
-        Came::Whole(reply) => return Ok(reply::read(reply, clearance, mode)),
+        Came::Whole(reply) => return Ok(reply::read(reply, clearance, mode, door)),
         Came::Long(long) if !outbox.may_begin() => long,
         Came::Long(long) => match Passing::begin(long, clearance) {
             Ok(passing) => {
-                let ended = passing.pass(session, clearance, mode, outbox).await;
+                let ended = passing.pass(clearance, mode, door, outbox).await;
                 return Ok(Read::Ended(Box::new(ended)));
             }
             Err(long) => long,
         },
     };
-    Ok(reply::read(session.unless_ended(long.whole()).await?, clearance, mode))
+    Ok(reply::read(door.session.unless_ended(long.whole()).await?, clearance, mode, door))
 }
 
 impl Passing {
@@ -81,24 +83,26 @@ impl Passing {
         let begun = begun.and_then(|(rows, head)| Some((clearance.untouched(rows.columns())?, rows, head)));
         let Some((untouched, rows, head)) = begun else { return Err(long) };
         long.begun.clear();
-        Ok(Self { long, untouched, inflater, rows: Ok(rows), bytes: head.len(), held: head })
+        let (bytes, behind) = (head.len(), head.get(rows.passes()..).unwrap_or_default().to_vec());
+        let held = head.slice(..bytes - behind.len());
+        Ok(Self { long, untouched, inflater, rows: Ok(rows), bytes, held, behind })
     }
 
     /// Gives it to the client, and says what came of the statement. The last piece is in the answer that is returned.
     async fn pass(
         mut self,
-        session: &Session,
         clearance: &StandingClearance,
         mode: Mode,
+        door: Door<'_>,
         outbox: &mut Outbox,
     ) -> Ended {
-        let length = if self.inflater.is_none() { self.long.length } else { None };
         let (status, headers) = (self.long.status, mem::take(&mut self.long.headers));
-        let pieces = outbox.begin(&self.untouched, status, headers, length);
+        // How long it will be is not known before it is known whether it leads to chunks.
+        let pieces = outbox.begin(&self.untouched, status, headers);
         let carrying = async { Ok::<_, Refusal>(self.carry(&pieces, mode).await) };
-        let carried = session.unless_ended(carrying).await;
+        let carried = door.session.unless_ended(carrying).await;
         let carried = carried.unwrap_or_else(|ended| Err(Stopped::Lost(ended.to_string())));
-        let Self { long, rows, held, .. } = self;
+        let Self { long, rows, held, behind, .. } = self;
         let counted = match carried {
             Ok(()) => {
                 long.done();
@@ -112,10 +116,10 @@ impl Passing {
                 return reply::stopped(withheld, None, Effect::Unknown, Mode::Enforce, Answer::begun(None));
             }
         };
-        let rest = Answer::begun(Some(LastPiece { pieces, bytes: held }));
+        let left = Left { pieces, rows: held, behind };
         match counted {
-            Ok(success) => reply::finished(success, clearance, mode, rest),
-            Err(withheld) => reply::stopped(withheld, None, Effect::Unknown, mode, rest),
+            Ok(success) => reply::finished(success, clearance, mode, door, left),
+            Err(withheld) => reply::stopped(withheld, None, Effect::Unknown, mode, left.rest()),
         }
     }
 
@@ -148,13 +152,19 @@ impl Passing {
         if self.bytes > REPLY_BYTES_MAX {
             return Err(Stopped::Lost(UpstreamError::Broken.to_string()));
         }
-        if let Ok(rows) = &mut self.rows
-            && let Err(error) = rows.take(&piece)
-        {
-            if mode == Mode::Enforce {
-                return Err(Stopped::Withheld(error.into()));
+        let passes = match self.rows.as_mut().map(|rows| rows.take(&piece)) {
+            Ok(Ok(passes)) => passes,
+            Ok(Err(error)) if mode == Mode::Enforce => return Err(Stopped::Withheld(error.into())),
+            Ok(Err(error)) => {
+                self.rows = Err(error.into());
+                piece.len()
             }
-            self.rows = Err(error.into());
+            Err(_) => piece.len(),
+        };
+        self.behind.extend_from_slice(piece.get(passes..).unwrap_or_default());
+        let piece = piece.slice(..passes);
+        if piece.is_empty() {
+            return Ok(());
         }
         let piece = Piece { bytes: mem::replace(&mut self.held, piece), is_last: false };
         match timeout(PASSING_WAIT_MAX, pieces.send(piece)).await {

@@ -132,7 +132,8 @@ impl Errand<'_> {
             let sent = corridor.upstream.execute(permit, &receipt, &lease, peer, self.worded);
             let (came, clearance) = session.unless_ended(sent).await?;
             let clearance = clearance.stand();
-            let read = passing::read(came, session, &clearance, corridor.mode, outbox).await?;
+            let door = corridor.door(peer, session);
+            let read = passing::read(came, &clearance, corridor.mode, door, outbox).await?;
             Ok((read, clearance))
         };
         match answered.await {
@@ -156,7 +157,8 @@ impl Errand<'_> {
         let lease = housekeeping::lease(self.token);
         let again = corridor.upstream.again(repeated, &lease, peer, self.inbound);
         let came = session.unless_ended(again).await?;
-        match passing::read(came, session, repeated.clearance(), corridor.mode, outbox).await? {
+        let door = corridor.door(peer, session);
+        match passing::read(came, repeated.clearance(), corridor.mode, door, outbox).await? {
             Read::Running { ids, answer } => {
                 for id in ids {
                     session.statements.ended(id, repeated.clearance().clone());

@@ -11,7 +11,7 @@ use model::{HostName, QueryId, RuleId, Timestamp};
 use snowflake::{AuthorizationError, RequestError, Unknown, codec::CodecError, sql_api::HeaderError};
 use uuid::Uuid;
 
-use crate::{answer::Answer, catalog::copies::CarryError, upstream::UpstreamError};
+use crate::{answer::Answer, catalog::copies::CarryError, chunks::ChunkError, upstream::UpstreamError};
 
 /// A request that ends here.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +48,13 @@ pub(crate) enum Refusal {
     UnknownStatement(Uuid),
     #[error("it would put tagged data where its tags must follow it, and {0}")]
     Carried(#[from] CarryError),
+    #[error(
+        "it is no chunk of a result that Snowfence knows, or one of long ago or of a session that is over; run the statement \
+         again"
+    )]
+    UnknownChunk,
+    #[error("{0}")]
+    Chunk(ChunkError),
     #[error("its session belongs to another job")]
     OtherJob,
     /// Somebody behind it has left, or nobody knows.
@@ -107,8 +114,13 @@ pub(crate) enum Withheld {
     Clear(#[from] policy::ClearError),
     #[error("the masked rows could not be put back: {0}")]
     Encode(#[from] snowflake::EncodeError),
-    #[error("columns must be masked, and the result is too large to come inline; ask for fewer rows")]
-    Chunks,
+    #[error(
+        "its rows are at {0}, where Snowfence fetches none; if that is the cloud's storage, the operator names it in \
+         upstream.result_domains"
+    )]
+    Store(HostName),
+    #[error("the result has {0} chunks, whose addresses are more than can be kept; ask for fewer rows")]
+    ManyChunks(usize),
     #[error("columns must be masked, and Snowflake's answer leads to data elsewhere")]
     Elsewhere,
     #[error("Snowflake's answer is about several statements, whose results are asked for one by one")]
@@ -127,6 +139,8 @@ pub(crate) enum What {
     Login,
     Statement,
     Request,
+    /// A chunk of a result.
+    Chunk,
     /// A credential that came with a request of the SQL API.
     ApiLogin,
     /// A statement of the SQL API.
@@ -142,6 +156,7 @@ impl Refusal {
             What::Login | What::ApiLogin => "login",
             What::Statement | What::ApiStatement => "statement",
             What::Request | What::ApiRequest => "request",
+            What::Chunk => "chunk",
         };
         match self.rules() {
             [] => format!("Snowfence refused this {what}: {self} (request {id})"),
@@ -153,6 +168,7 @@ impl Refusal {
     pub(crate) fn answer(&self, what: What, id: QueryId) -> Answer {
         let sentence = self.sentence(what, id);
         match (what, self) {
+            (What::Chunk, _) => Answer::no_chunk(sentence),
             (What::Login, _) => Answer::json(snowflake::refusal::login(&sentence)),
             (What::ApiLogin, _) => Answer::forbidden(snowflake::refusal::login(&sentence)),
             (What::ApiStatement | What::ApiRequest, _)
@@ -221,6 +237,8 @@ impl Refusal {
             | Self::Upstream(_)
             | Self::Withheld(_)
             | Self::Carried(_)
+            | Self::UnknownChunk
+            | Self::Chunk(_)
             | Self::Internal => false,
         }
     }

@@ -3,11 +3,13 @@
 use bytes::Bytes;
 use model::{Mode, QueryId};
 use policy::{Cleared, StandingClearance};
-use snowflake::{Passing, QueryReply, QuerySuccess, SessionNames};
+use snowflake::{Chunks, Passing, QueryReply, QuerySuccess, SessionNames};
+use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use crate::{
-    answer::Answer,
+    answer::{Answer, LastPiece, Piece},
+    chunks::Door,
     record,
     refusal::{Refusal, What, Withheld},
     renaming::Renaming,
@@ -60,7 +62,7 @@ impl Effect {
 }
 
 /// Reads an answer, and clears the rows in it.
-pub(crate) fn read(reply: Reply, clearance: &StandingClearance, mode: Mode) -> Read {
+pub(crate) fn read(reply: Reply, clearance: &StandingClearance, mode: Mode, door: Door<'_>) -> Read {
     let query = clearance.query_id();
     let plain = match reply.shared_plain() {
         Ok(plain) => plain,
@@ -70,10 +72,11 @@ pub(crate) fn read(reply: Reply, clearance: &StandingClearance, mode: Mode) -> R
     };
     // Most are of this kind: rows for which nothing is owed. Whatever is wrong with one is found once more below.
     if let Some(mut success) = Passing::whole(&plain)
+        && success.chunks.is_none()
         && success.result.as_ref().is_some_and(|result| !clearance.owes_masks(&result.columns))
     {
         let (server_query, effect) = said(&success);
-        return Read::Ended(Box::new(match account(&mut success, clearance) {
+        return Read::Ended(Box::new(match account(&mut success, clearance, door) {
             Ok((_, answered)) => {
                 let answer = Answer::reply(reply.status, reply.headers, plain);
                 let id = server_query.as_deref().and_then(id);
@@ -82,11 +85,11 @@ pub(crate) fn read(reply: Reply, clearance: &StandingClearance, mode: Mode) -> R
             Err(withheld) => withhold(withheld, server_query, effect, query, mode, &reply),
         }));
     }
-    decode(reply, plain, clearance, mode)
+    decode(reply, plain, clearance, mode, door)
 }
 
 /// The same, for any answer.
-fn decode(mut reply: Reply, plain: Bytes, clearance: &StandingClearance, mode: Mode) -> Read {
+fn decode(mut reply: Reply, plain: Bytes, clearance: &StandingClearance, mode: Mode, door: Door<'_>) -> Read {
     let query = clearance.query_id();
     if mode == Mode::Enforce {
         // Nobody looks at it again, and then the plain body is no copy of it. In observe mode an answer that is withheld is
@@ -122,7 +125,7 @@ fn decode(mut reply: Reply, plain: Bytes, clearance: &StandingClearance, mode: M
         }
         Ok(QueryReply::Success(success)) => {
             let (server_query, effect) = said(&success);
-            match pass(*success, clearance) {
+            match pass(*success, clearance, door) {
                 Ok((outcome, body)) => {
                     let id = server_query.as_deref().and_then(id);
                     Read::Ended(Box::new(Ended {
@@ -138,20 +141,40 @@ fn decode(mut reply: Reply, plain: Bytes, clearance: &StandingClearance, mode: M
     }
 }
 
-/// The end of an answer whose rows passed as they came: what is left of it is `rest`.
+/// What a client does not have yet of an answer whose rows passed as they came.
+pub(crate) struct Left {
+    pub(crate) pieces: mpsc::Sender<Piece>,
+    /// The last of the rows.
+    pub(crate) rows: Bytes,
+    /// What stands behind them, as it came.
+    pub(crate) behind: Vec<u8>,
+}
+
+impl Left {
+    /// All that is left.
+    pub(crate) fn rest(self) -> Answer {
+        let bytes = [&self.rows[..], &self.behind].concat().into();
+        Answer::begun(Some(LastPiece { pieces: self.pieces, bytes }))
+    }
+}
+
+/// The end of an answer whose rows passed as they came.
 pub(crate) fn finished(
     mut success: QuerySuccess,
     clearance: &StandingClearance,
     mode: Mode,
-    rest: Answer,
+    door: Door<'_>,
+    left: Left,
 ) -> Ended {
     let (server_query, effect) = said(&success);
-    match account(&mut success, clearance) {
-        Ok((_, answered)) => {
+    let accounted = account(&mut success, clearance, door);
+    match accounted.and_then(|(_, answered)| Ok((answered, success.envelope.encode_behind_rows()?))) {
+        Ok((answered, behind)) => {
             let id = server_query.as_deref().and_then(id);
-            Ended { outcome: answered.into(), answer: rest, id, effect }
+            let answer = Left { behind, ..left }.rest();
+            Ended { outcome: answered.into(), answer, id, effect }
         }
-        Err(withheld) => stopped(withheld, server_query, effect, mode, rest),
+        Err(withheld) => stopped(withheld, server_query, effect, mode, left.rest()),
     }
 }
 
@@ -184,15 +207,17 @@ fn said(success: &QuerySuccess) -> (Option<String>, Effect) {
 fn pass(
     mut success: QuerySuccess,
     clearance: &StandingClearance,
+    door: Door<'_>,
 ) -> Result<(audit::Answered, Vec<u8>), Withheld> {
-    let (cleared, answered) = account(&mut success, clearance)?;
+    let (cleared, answered) = account(&mut success, clearance, door)?;
     Ok((answered, success.envelope.encode(cleared.map(Cleared::into_result))?))
 }
 
-/// Clears the rows, and says what is written down of them.
+/// Clears the rows, opens the door to those that the answer leads to, and says what is written down of them.
 fn account(
     success: &mut QuerySuccess,
     clearance: &StandingClearance,
+    door: Door<'_>,
 ) -> Result<(Option<Cleared>, audit::Answered), Withheld> {
     let mut answered = audit::Answered {
         server_query: success.query_id.clone(),
@@ -200,18 +225,19 @@ fn account(
         columns: Vec::new(),
         masked: Vec::new(),
         found: Vec::new(),
+        chunks: 0,
         would_withhold: None,
     };
     let Some(result) = success.result.take() else { return Ok((None, answered)) };
     answered.columns = result.columns.iter().map(|column| column.name.clone()).collect();
-    let (is_whole, is_plain) = (success.chunks.is_none(), !success.has_children && !success.is_file_transfer);
+    let is_plain = !success.has_children && !success.is_file_transfer;
+    let (columns, chunks) = (result.columns.clone(), success.chunks.take());
     let cleared = clearance.once().clear(result)?;
     let owes_masks = !cleared.masked().is_empty();
-    let withheld = if owes_masks && !is_whole {
-        Some(Withheld::Chunks)
-    } else if owes_masks && !is_plain {
+    let rows = cleared.rows().saturating_add(chunks.as_ref().map_or(0, Chunks::rows));
+    let withheld = if owes_masks && !is_plain {
         Some(Withheld::Elsewhere)
-    } else if is_whole && success.total.is_some_and(|total| total != cleared.rows()) {
+    } else if success.total.is_some_and(|total| total != rows) {
         // A stream that was cut between two messages reads as one that ended early.
         Some(Withheld::Short)
     } else {
@@ -223,7 +249,15 @@ fn account(
         }
         answered.would_withhold = Some(withheld.to_string());
     }
-    answered.rows = success.total.unwrap_or(cleared.rows());
+    if let Some(chunks) = chunks {
+        answered.chunks = chunks.list.len() as u64;
+        match door.open(columns, chunks, clearance) {
+            Ok(urls) => success.envelope.lead_to(&urls)?,
+            Err(withheld) if cleared.is_enforced() => return Err(withheld),
+            Err(withheld) => drop(answered.would_withhold.get_or_insert(withheld.to_string())),
+        }
+    }
+    answered.rows = success.total.unwrap_or(rows);
     answered.masked = record::masked(cleared.masked());
     answered.found = record::found(cleared.found());
     Ok((Some(cleared), answered))
@@ -262,6 +296,7 @@ fn passed_on(server_query: Option<String>, reason: String) -> audit::Answered {
         columns: Vec::new(),
         masked: Vec::new(),
         found: Vec::new(),
+        chunks: 0,
         would_withhold: Some(reason),
     }
 }

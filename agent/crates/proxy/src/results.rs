@@ -38,7 +38,8 @@ pub(crate) async fn result(
     let fetching = corridor.upstream.fetch(&statement.clearance, &lease, peer, inbound);
     let came = session.unless_ended(fetching).await?;
     statement.ask();
-    match passing::read(came, &session, &statement.clearance, corridor.mode, outbox).await? {
+    let door = corridor.door(peer, &session);
+    match passing::read(came, &statement.clearance, corridor.mode, door, outbox).await? {
         Read::Running { ids, answer } => {
             session.statements.also(&ids, &statement);
             Ok(answer)

@@ -4,11 +4,14 @@ use std::sync::Arc;
 
 use audit::Journal;
 use identity::testing;
-use model::{AccountName, ConnectionId, Ident, Mode, QueryId, SessionId, SqlText, Timestamp};
+use model::{AccountName, ConnectionId, HostName, Ident, Mode, QueryId, SessionId, SqlText, Timestamp};
 use policy::{Classification, Policies, PolicyFile, StandingClearance, StatementAsk};
 use uuid::Uuid;
 
-use crate::session::Session;
+use crate::{
+    chunks::{Announced, Door},
+    session::Session,
+};
 
 const READS: &str = r#"@id("reads") @assurance("observed")
 permit (principal, action in [Action::"read", Action::"decide"], resource);"#;
@@ -40,6 +43,33 @@ pub(crate) fn clearance_in(text: &str, mode: Mode) -> StandingClearance {
         mode,
     };
     policies.statement(&asked).permit().unwrap().spend().2.stand()
+}
+
+/// A session, and the table of what its client was told of chunks.
+pub(crate) struct Doorway {
+    pub(crate) announced: Announced,
+    pub(crate) session: Arc<Session>,
+    host: HostName,
+}
+
+impl Doorway {
+    pub(crate) fn open() -> Self {
+        let host = |name| HostName::parse(name).unwrap();
+        Self {
+            announced: Announced::new(vec![host("amazonaws.com")]),
+            session: Arc::new(session()),
+            host: host("acme.snowflakecomputing.com"),
+        }
+    }
+
+    pub(crate) fn door(&self) -> Door<'_> {
+        Door { announced: &self.announced, session: &self.session, host: &self.host, port: 443 }
+    }
+
+    /// Ends the session.
+    pub(crate) fn close(self) -> Announced {
+        self.announced
+    }
 }
 
 /// A record in a folder that goes away, and what is written into it.

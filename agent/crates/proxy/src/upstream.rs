@@ -39,7 +39,7 @@ pub trait Dial: Send + Sync + 'static {
 /// Why Snowflake could not be asked, or its answer not be taken.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum UpstreamError {
-    #[error("Snowflake's host {host} cannot be reached: {reason}")]
+    #[error("the host {host} cannot be reached: {reason}")]
     Unreachable { host: HostName, reason: String },
     #[error("Snowflake did not answer within {} s", UPSTREAM_REPLY_WAIT_MAX.as_secs())]
     Silent,
@@ -206,6 +206,13 @@ impl Came {
 }
 
 impl Long {
+    fn of(reply: http::Response<Incoming>, replying: Replying) -> Self {
+        let (head, body) = reply.into_parts();
+        let (status, headers) = (head.status, end_to_end(&head.headers));
+        let (begun, length) = (BytesMut::new(), body.size_hint().exact());
+        Self { status, headers, begun, length, pieces: Pieces::Connection { body, replying } }
+    }
+
     /// The next piece of the body; `None` behind the last one.
     pub(crate) async fn piece(&mut self) -> Result<Option<Bytes>, UpstreamError> {
         let piece = timeout(UPSTREAM_REPLY_WAIT_MAX, self.pieces.next());
@@ -249,6 +256,19 @@ impl Came {
         let (status, begun, length) = (StatusCode::OK, BytesMut::new(), None);
         begin(Long { status, headers, begun, length, pieces: Pieces::Given(pieces.into_iter().collect()) })
             .await
+    }
+}
+
+#[cfg(test)]
+impl Long {
+    /// A reply of these pieces, as it would come by a connection.
+    pub(crate) fn given(
+        status: StatusCode,
+        headers: HeaderMap,
+        pieces: impl IntoIterator<Item = Result<Bytes, ()>>,
+    ) -> Self {
+        let pieces = Pieces::Given(pieces.into_iter().collect());
+        Self { status, headers, begun: BytesMut::new(), length: None, pieces }
     }
 }
 
@@ -343,6 +363,21 @@ impl Upstream {
         self.send(peer, inbound, lease).await
     }
 
+    /// Asks a store for a chunk of a result. There is a clearance only for one that was permitted, and nothing of the
+    /// client's in the request.
+    pub(crate) async fn download(
+        &self,
+        _clearance: &StandingClearance,
+        place: (HostName, u16),
+        request: http::Request<Full<Bytes>>,
+    ) -> Result<Long, UpstreamError> {
+        let host = place.0.clone();
+        let unreachable =
+            |error: pool::PoolError| UpstreamError::Unreachable { host, reason: error.to_string() };
+        let (reply, replying) = self.pool.send(place, request).await.map_err(unreachable)?;
+        Ok(Long::of(reply, replying))
+    }
+
     /// Sends a login. That it was permitted and is on disk is what the two witnesses say; neither is looked into.
     pub(crate) async fn log_in(
         &self,
@@ -381,11 +416,7 @@ impl Upstream {
             };
             let (reply, replying) =
                 pool.send((host.clone(), peer.way.port), request).await.map_err(unreachable)?;
-            let (head, body) = reply.into_parts();
-            let (status, headers) = (head.status, end_to_end(&head.headers));
-            let (begun, length) = (BytesMut::new(), body.size_hint().exact());
-            let pieces = Pieces::Connection { body, replying };
-            begin(Long { status, headers, begun, length, pieces }).await
+            begin(Long::of(reply, replying)).await
         };
         timeout(UPSTREAM_REPLY_WAIT_MAX, exchange).await.unwrap_or(Err(UpstreamError::Silent))
     }

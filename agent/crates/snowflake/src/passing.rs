@@ -29,6 +29,8 @@ const CLOSING: &str = "]}}";
 pub struct Passing {
     columns: Vec<ColumnMeta>,
     frame: Frame,
+    /// How much of what it began with may be passed on as it is.
+    passes: usize,
 }
 
 /// All of a reply but its rows, which are read through and counted.
@@ -47,8 +49,14 @@ impl Passing {
         let (before, from_first_row) = split_at_rows(head)?;
         let columns = columns_in(utf8(before).ok()?)?;
         let mut frame = Frame::new(before);
-        frame.take(from_first_row).ok()?;
-        Some(Self { columns, frame })
+        let passes = before.len() + frame.take(from_first_row).ok()?;
+        Some(Self { columns, frame, passes })
+    }
+
+    /// How many of the bytes that it began with may be passed on as they are: up to the end of the rows, if that is there.
+    #[must_use]
+    pub fn passes(&self) -> usize {
+        self.passes
     }
 
     /// What its rows are made of.

@@ -1,7 +1,8 @@
 //! One session as a page for a person.
 
 use audit::{
-    AgentEvidence, AiAgent, Answered, Assurance, Container, Decision, Outcome, OwnStep, Verdict,
+    AgentEvidence, AiAgent, Assurance, ChunkOutcome, Container, Decision, MaskedColumn, Outcome, OwnStep,
+    Verdict,
     read::{SessionDetail, StatementDetail},
 };
 
@@ -122,12 +123,29 @@ fn entry(page: &mut String, detail: &StatementDetail) {
         line(page, "read again", &format!("at {at}: {}", result(&reading.outcome)));
         answer(page, &reading.outcome);
     }
+    for chunk in &detail.chunks {
+        let at = short_time(&chunk.time.to_string());
+        line(page, "chunk", &format!("{} at {at}: {}", chunk.index, given(&chunk.outcome)));
+        if let ChunkOutcome::Given(given) = &chunk.outcome {
+            masks(page, &given.masked);
+        }
+    }
+}
+
+fn given(outcome: &ChunkOutcome) -> String {
+    match outcome {
+        ChunkOutcome::Given(given) => {
+            format!("{} in {}", counted(given.rows, "row", "rows"), counted(given.bytes, "byte", "bytes"))
+        }
+        ChunkOutcome::Withheld(withheld) => format!("withheld from the client: {}", withheld.reason),
+        _ => "written by a later version; see --json".to_owned(),
+    }
 }
 
 /// What is to be said of an answer besides its size.
 fn answer(page: &mut String, outcome: &Outcome) {
     if let Outcome::Answered(answered) = outcome {
-        masks(page, answered);
+        masks(page, &answered.masked);
         if let Some(reason) = &answered.would_withhold {
             line(page, "would be", &format!("withheld: {reason}"));
         }
@@ -149,8 +167,8 @@ fn verdict(page: &mut String, verdict: &Verdict) {
     }
 }
 
-fn masks(page: &mut String, answered: &Answered) {
-    for column in &answered.masked {
+fn masks(page: &mut String, masked: &[MaskedColumn]) {
+    for column in masked {
         let tags = column.tags.join(", ");
         let cells = counted(column.cells, "cell", "cells");
         line(page, "masked", &format!("{} [{tags}] by {}, {cells}", column.name, column.mask));
@@ -171,7 +189,11 @@ fn result(outcome: &Outcome) -> String {
         Outcome::LoggedIn(_) => "logged in".to_owned(),
         Outcome::Answered(answered) => {
             let rows = counted(answered.rows, "row", "rows");
-            format!("{rows} of {}", counted(answered.columns.len(), "column", "columns"))
+            let chunks = match answered.chunks {
+                0 => String::new(),
+                chunks => format!(", most of them in {}", counted(chunks, "chunk", "chunks")),
+            };
+            format!("{rows} of {}{chunks}", counted(answered.columns.len(), "column", "columns"))
         }
         Outcome::Failed(failed) => {
             format!("Snowflake error {}: {}", failed.code, failed.message.as_deref().unwrap_or("no message"))

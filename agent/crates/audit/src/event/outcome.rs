@@ -84,6 +84,9 @@ pub struct Answered {
     /// What was found where no tag told of it.
     #[serde(default)]
     pub found: Vec<FoundValues>,
+    /// How many chunks the answer leads to. What they were given is told by entries of their own.
+    #[serde(default)]
+    pub chunks: u64,
     /// In observe mode: why the client would not have been given the answer. What could not be read of it then has no
     /// rows and columns here.
     pub would_withhold: Option<String>,

@@ -135,6 +135,7 @@ pub fn answered() -> Answered {
             passed: 0,
             masked: false,
         }],
+        chunks: 0,
         would_withhold: None,
     }
 }

@@ -10,7 +10,7 @@ use crate::{
     answer::BrokenOff,
     limits::LONG_REPLY_BYTES_MIN,
     session::lock,
-    testing::{clearance_in, session},
+    testing::{Doorway, clearance_in},
 };
 
 /// A reply that is long, also when it is compressed. It says that it has so many rows more than it has.
@@ -64,7 +64,7 @@ impl Told {
 async fn told(column: &str, headers: HeaderMap, pieces: Vec<Result<Bytes, ()>>, mode: Mode) -> Told {
     let came = Came::of(headers, pieces).await.unwrap();
     assert!(matches!(came, Came::Long(_)));
-    let clearance = clearance_in(&format!("select {column} from t"), mode);
+    let (clearance, way) = (clearance_in(&format!("select {column} from t"), mode), Doorway::open());
     let (mut outbox, inbox) = Outbox::new(Version::HTTP_11);
     let got = Arc::new(Mutex::new(Vec::new()));
     let client = tokio::spawn({
@@ -79,7 +79,7 @@ async fn told(column: &str, headers: HeaderMap, pieces: Vec<Result<Bytes, ()>>, 
             }
         }
     });
-    let read = read(came, &session(), &clearance, mode, &mut outbox).await.unwrap();
+    let read = read(came, &clearance, mode, way.door(), &mut outbox).await.unwrap();
     let Read::Ended(ended) = read else { panic!("still running") };
     for _ in 0..100 {
         tokio::task::yield_now().await;
@@ -115,12 +115,40 @@ async fn what_owes_a_mask_is_masked_as_a_whole() {
 }
 
 #[tokio::test]
+async fn rows_that_are_elsewhere_are_led_to_behind_those_that_passed() {
+    let chunks =
+        r#"],"qrmk":"c2VjcmV0","chunks":[{"url":"https://b.s3.amazonaws.com/1","rowCount":5}],"total""#;
+    let text = reply("CITY", 5).replace("],\"total\"", chunks);
+    let packed = codec::gzip(text.as_bytes());
+    for (headers, pieces) in [(HeaderMap::new(), pieces(text.as_bytes())), (gzip(), pieces(&packed))] {
+        let told = told("city", headers, pieces, Mode::Enforce).await;
+        let got = String::from_utf8(told.got).unwrap();
+        let (rows, behind) = text.split_once("],\"qrmk\"").unwrap();
+        let got_behind = got.strip_prefix(rows).unwrap();
+        assert!(told.is_whole && told.before > text.len() / 2, "{}", told.before);
+        assert!(
+            got_behind.starts_with(
+                r#"],"qrmk":null,"chunks":[{"url":"https://acme.snowflakecomputing.com/snowfence/chunks/"#
+            ),
+            "{got_behind}"
+        );
+        assert_eq!(
+            got_behind.split_once(",\"rowCount\"").unwrap().1,
+            behind.split_once(",\"rowCount\"").unwrap().1
+        );
+        let audit::Outcome::Answered(answered) = &told.outcome else { panic!("{:?}", told.outcome) };
+        assert_eq!((answered.rows, answered.chunks), (text.matches("canary").count() as u64 + 5, 1));
+    }
+}
+
+#[tokio::test]
 async fn a_client_that_could_not_tell_a_broken_answer_gets_it_as_a_whole() {
     let text = reply("CITY", 0);
     let (mut outbox, inbox) = Outbox::new(Version::HTTP_10);
     let came = Came::of(HeaderMap::new(), pieces(text.as_bytes())).await.unwrap();
     let clearance = clearance_in("select city from t", Mode::Enforce);
-    let read = read(came, &session(), &clearance, Mode::Enforce, &mut outbox).await.unwrap();
+    let door = Doorway::open();
+    let read = read(came, &clearance, Mode::Enforce, door.door(), &mut outbox).await.unwrap();
     let Read::Ended(ended) = read else { panic!("still running") };
     assert_eq!(ended.answer.len(), Some(text.len()));
     ended.answer.give(&mut outbox).await;
@@ -174,7 +202,8 @@ async fn a_client_that_goes_away_is_no_longer_sent_anything() {
     let (mut outbox, inbox) = Outbox::new(Version::HTTP_11);
     drop(inbox);
     let clearance = clearance_in("select city from t", Mode::Enforce);
-    let read = read(came, &session(), &clearance, Mode::Enforce, &mut outbox).await.unwrap();
+    let door = Doorway::open();
+    let read = read(came, &clearance, Mode::Enforce, door.door(), &mut outbox).await.unwrap();
     let Read::Ended(ended) = read else { panic!("still running") };
     let audit::Outcome::Lost(lost) = ended.outcome else { panic!("{:?}", ended.outcome) };
     assert!(lost.reason.contains("went away"), "{}", lost.reason);
@@ -187,12 +216,12 @@ async fn an_answer_is_broken_off_where_its_session_is_ended() {
     let text = reply("CITY", 0);
     let came = Came::of(HeaderMap::new(), pieces(text.as_bytes())).await.unwrap();
     let (mut outbox, inbox) = Outbox::new(Version::HTTP_11);
-    let (session, clearance) = (session(), clearance_in("select city from t", Mode::Enforce));
-    let reading = read(came, &session, &clearance, Mode::Enforce, &mut outbox);
+    let (way, clearance) = (Doorway::open(), clearance_in("select city from t", Mode::Enforce));
+    let reading = read(came, &clearance, Mode::Enforce, way.door(), &mut outbox);
     let (read, mut body) = tokio::join!(reading, async {
         let mut body = inbox.await.unwrap().into_body();
         assert!(body.frame().await.unwrap().is_ok());
-        assert!(session.end("she has left".to_owned()));
+        assert!(way.session.end("she has left".to_owned()));
         body
     });
     let Read::Ended(ended) = read.unwrap() else { panic!("still running") };
@@ -216,8 +245,8 @@ async fn an_answer_is_broken_off_where_its_session_is_ended() {
 async fn an_answer_that_is_masked_as_a_whole_is_not_waited_for_where_its_session_is_ended() {
     let came = Came::of(HeaderMap::new(), pieces(reply("SSN", 0).as_bytes())).await.unwrap();
     let (mut outbox, _inbox) = Outbox::new(Version::HTTP_11);
-    let (session, clearance) = (session(), clearance_in("select ssn from t", Mode::Enforce));
-    assert!(session.end("she has left".to_owned()));
-    let read = read(came, &session, &clearance, Mode::Enforce, &mut outbox).await;
+    let (way, clearance) = (Doorway::open(), clearance_in("select ssn from t", Mode::Enforce));
+    assert!(way.session.end("she has left".to_owned()));
+    let read = read(came, &clearance, Mode::Enforce, way.door(), &mut outbox).await;
     assert!(matches!(read, Err(Refusal::Ended(why)) if why == "she has left"));
 }

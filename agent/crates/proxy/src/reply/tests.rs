@@ -3,7 +3,7 @@
 use model::{Ident, Mode};
 
 use super::*;
-use crate::testing::clearance_in;
+use crate::testing::{Doorway, clearance_in};
 
 /// A reply with two rows of one column, and more in `data`.
 fn reply(column: &str, more: &str) -> Reply {
@@ -22,7 +22,7 @@ fn raw(body: impl Into<bytes::Bytes>) -> Reply {
 
 fn ended(text: &str, reply: &Reply, mode: Mode) -> Ended {
     let reply = Reply { status: reply.status, headers: reply.headers.clone(), body: reply.body.clone() };
-    match read(reply, &clearance_in(text, mode), mode) {
+    match read(reply, &clearance_in(text, mode), mode, Doorway::open().door()) {
         Read::Ended(ended) => *ended,
         Read::Running { .. } => panic!("still running"),
     }
@@ -47,8 +47,7 @@ async fn passed(text: &str, column: &str, more: &str) -> Result<String, String> 
     }
 }
 
-const CHUNKS: &str =
-    r#","chunks":[{"url":"https://x/1","rowCount":5,"uncompressedSize":1,"compressedSize":1}],"total":7"#;
+const CHUNKS: &str = r#","qrmk":"c2VjcmV0","chunks":[{"url":"https://b.s3.amazonaws.com/1","rowCount":5,"uncompressedSize":1,"compressedSize":1}],"total":7"#;
 
 #[tokio::test]
 async fn untagged_rows_pass_as_they_came_and_tagged_ones_masked() {
@@ -59,11 +58,35 @@ async fn untagged_rows_pass_as_they_came_and_tagged_ones_masked() {
 }
 
 #[tokio::test]
-async fn a_masked_result_with_chunks_is_withheld() {
-    let withheld = passed("select ssn from t", "SSN", CHUNKS).await.unwrap_err();
-    assert_eq!(withheld, Withheld::Chunks.to_string());
-    // Without a mask the client may fetch them by itself.
-    assert!(passed("select city from t", "CITY", CHUNKS).await.unwrap().contains("https://x/1"));
+async fn a_client_is_never_told_where_chunks_are_whether_masks_are_owed_or_not() {
+    for (text, column, rows) in [
+        ("select ssn from t", "SSN", "[[null],[null]]"),
+        ("select city from t", "CITY", r#"[["canary-1"],["canary-2"]]"#),
+    ] {
+        let told = passed(text, column, CHUNKS).await.unwrap();
+        assert!(told.contains(rows) && !told.contains("amazonaws") && !told.contains("c2VjcmV0"), "{told}");
+        assert!(told.contains(r#""url":"https://acme.snowflakecomputing.com/snowfence/chunks/"#), "{told}");
+        let ended = ended(text, &reply(column, CHUNKS), Mode::Observe);
+        let audit::Outcome::Answered(answered) = ended.outcome else { panic!("{:?}", ended.outcome) };
+        assert_eq!((answered.rows, answered.chunks, answered.would_withhold), (7, 1, None));
+    }
+}
+
+#[tokio::test]
+async fn a_result_that_leads_to_a_host_that_is_no_store_is_withheld() {
+    let elsewhere = CHUNKS.replace("b.s3.amazonaws.com", "elsewhere.example");
+    for (text, column) in [("select ssn from t", "SSN"), ("select city from t", "CITY")] {
+        let withheld = passed(text, column, &elsewhere).await.unwrap_err();
+        assert!(withheld.contains("its rows are at elsewhere.example"), "{withheld}");
+    }
+}
+
+#[tokio::test]
+async fn a_result_whose_chunks_have_other_rows_than_it_says_is_withheld() {
+    for said in ["\"total\":2", "\"total\":5", "\"total\":8"] {
+        let withheld = passed("select city from t", "CITY", &CHUNKS.replace("\"total\":7", said)).await;
+        assert_eq!(withheld.unwrap_err(), Withheld::Short.to_string(), "{said}");
+    }
 }
 
 #[tokio::test]
@@ -87,7 +110,8 @@ async fn a_result_with_other_rows_than_it_says_is_withheld() {
 #[tokio::test]
 async fn observe_mode_passes_on_what_would_be_withheld_and_says_why() {
     for (text, reply) in [
-        ("select ssn from t", reply("SSN", CHUNKS)),
+        ("select ssn from t", reply("SSN", &CHUNKS.replace("amazonaws.com", "example"))),
+        ("select city from t", reply("CITY", &CHUNKS.replace("https:", "http:"))),
         ("select ssn from t", reply("SSN", r#","resultIds":"01c,01d""#)),
         ("select city from t", reply("CITY", r#","total":3"#)),
         ("select ssn from t", raw(r#"{"data":{"rowset":[["canary-1"]]},"success":true}"#)),
@@ -122,7 +146,8 @@ async fn still_running_passes_as_it_came() {
     let said = format!(
         r#"{{"data":{{"getResultUrl":"/queries/{ID}/result","queryId":"{ID}","queryAbortsAfterSecs":300}},"code":"333334","success":true}}"#
     );
-    let read = read(raw(said.clone()), &clearance_in("select ssn from t", Mode::Enforce), Mode::Enforce);
+    let (clearance, way) = (clearance_in("select ssn from t", Mode::Enforce), Doorway::open());
+    let read = read(raw(said.clone()), &clearance, Mode::Enforce, way.door());
     let Read::Running { ids, answer } = read else { panic!("ended") };
     assert_eq!(ids.iter().map(ToString::to_string).collect::<Vec<_>>(), [ID]);
     assert_eq!(body(answer).await, said);

@@ -213,6 +213,7 @@ impl Kept {
             columns: columns.iter().map(|column| column.name.clone()).collect(),
             masked: record::masked(cleared.masked()),
             found: record::found(cleared.found()),
+            chunks: 0,
             would_withhold: None,
         };
         let rows = if cleared.masked().is_empty() {
@@ -295,8 +296,15 @@ impl Kept {
         if self.mode == Mode::Observe {
             let would_withhold = Some(reason);
             let (columns, masked) = (Vec::new(), Vec::new());
-            let outcome =
-                audit::Answered { server_query, rows: 0, columns, masked, found: Vec::new(), would_withhold };
+            let outcome = audit::Answered {
+                server_query,
+                rows: 0,
+                columns,
+                masked,
+                found: Vec::new(),
+                chunks: 0,
+                would_withhold,
+            };
             return (outcome.into(), as_it_came(reply));
         }
         let answer = refusal.answer(What::ApiStatement, self.clearance.query_id());
