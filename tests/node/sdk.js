@@ -105,6 +105,11 @@ const scenarios = {
     return { count, sha256: digest.digest('hex') };
   },
 
+  // All rows, cell by cell.
+  async all_rows(connection) {
+    return { rows: (await ask(connection, 'SELECT * FROM CUSTOMERS ORDER BY ID')).rows };
+  },
+
   // One value of each type.
   types: (connection) =>
     ask(

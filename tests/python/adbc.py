@@ -89,6 +89,12 @@ def everything(connection):
         return {"count": len(table), "sha256": hashlib.sha256(repr(table.to_pylist()).encode()).hexdigest()}
 
 
+def all_rows(connection):
+    """All rows, cell by cell."""
+    with connection.cursor() as cursor:
+        return {"rows": ask(cursor, "SELECT * FROM CUSTOMERS ORDER BY ID")["rows"]}
+
+
 def empty(connection):
     """A result without rows."""
     with connection.cursor() as cursor:
@@ -119,7 +125,7 @@ def drop(connection):
         return attempt(cursor, "DROP TABLE CUSTOMERS")
 
 
-SCENARIOS = (login, select, star, derived, everything, empty, error, dml, drop)
+SCENARIOS = (login, select, star, derived, everything, all_rows, empty, error, dml, drop)
 
 
 if __name__ == "__main__":

@@ -89,6 +89,11 @@ def everything(connection):
     return {"count": len(rows), "sha256": hashlib.sha256(repr(rows).encode()).hexdigest()}
 
 
+def all_rows(connection):
+    """All rows, cell by cell."""
+    return {"rows": ask(connection, "SELECT * FROM CUSTOMERS ORDER BY ID")["rows"]}
+
+
 def empty(connection):
     """A result without rows."""
     return ask(connection, "SELECT * FROM CUSTOMERS WHERE ID < 0")
@@ -124,7 +129,7 @@ def drop(connection):
     return attempt(connection, "DROP TABLE CUSTOMERS")
 
 
-SCENARIOS = (login, select, star, derived, built, everything, empty, reflection, error, dml, drop)
+SCENARIOS = (login, select, star, derived, built, everything, all_rows, empty, reflection, error, dml, drop)
 
 
 if __name__ == "__main__":

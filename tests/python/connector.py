@@ -104,6 +104,34 @@ def everything(connection):
     return {"columns": columns(cursor.description), "count": count, "sha256": digest.hexdigest()}
 
 
+ALL = "SELECT * FROM CUSTOMERS ORDER BY ID"
+
+
+def all_rows(connection):
+    """All rows, cell by cell; then as JSON texts, and as a data frame."""
+    seen = {"rows": ask(connection.cursor(), ALL)["rows"]}
+    with connect(session_parameters={"PYTHON_CONNECTOR_QUERY_RESULT_FORMAT": "JSON"}) as other:
+        seen["texts"] = ask(other.cursor(), ALL)["rows"]
+    cursor = connection.cursor()
+    cursor.execute(ALL)
+    return {**seen, "frame": cursor.fetch_pandas_all().to_csv(index=False)}
+
+
+def chunks(connection):
+    """All rows of a large result, in the ways in which a store has them."""
+    ways = ("chunks", "plain chunks", "keyed chunks")
+    if not snowflake.connector.__version__.startswith("4."):
+        # It goes by `chunkHeaders` alone.
+        ways = ways[:2]
+    cursor = connection.cursor()
+    return {how: ask(cursor, f"{ALL} /* in {how} of 300 */")["rows"] for how in ways}
+
+
+def later(connection):
+    """A large result that comes after the server said that the statement still runs."""
+    return {"rows": ask(connection.cursor(), f"{ALL} /* in chunks of 300 */ /* takes 1.5 s */")["rows"]}
+
+
 def arrow(connection):
     """Rows as an Arrow table, with the schema and its metadata."""
     cursor = connection.cursor()
@@ -197,7 +225,7 @@ def drop(connection):
 
 
 SCENARIOS = (
-    login, select, texts, star, derived, aggregate, everything, arrow, pandas, types, empty, binding, describe, table,
+    login, select, texts, star, derived, aggregate, everything, all_rows, chunks, later, arrow, pandas, types, empty, binding, describe, table,
     error, dml, transaction, ddl, drop,
 )
 

@@ -105,6 +105,11 @@ def everything(session):
     return {"count": len(rows), "sha256": hashlib.sha256(repr([tuple(row) for row in rows]).encode()).hexdigest()}
 
 
+def all_rows(session):
+    """All rows, cell by cell."""
+    return ask(session, "SELECT * FROM CUSTOMERS ORDER BY ID")
+
+
 def error(session):
     """Statements that the server refuses."""
     return {sql: attempt(session, sql) for sql in ("SELECT * FROM NO_SUCH_TABLE", "SELECT ID FROM CUSTOMERS GROUP BY CITY")}
@@ -137,7 +142,7 @@ def drop(session):
 
 
 SCENARIOS = (
-    login, select, star, derived, schema, filtered, pandas, everything, error, dml, save, drop,
+    login, select, star, derived, schema, filtered, pandas, everything, all_rows, error, dml, save, drop,
 )
 
 

@@ -1,6 +1,6 @@
 //! The lab's internet: everything outside the CI host that a job, its driver and the agent talk to.
 //!
-//! One process, `lab-internet`, is the DNS server, Snowflake under its own host names, the certificate cache that
+//! One process, `lab-internet`, is the DNS server, Snowflake under its own host names, the storage of its large results, the certificate cache that
 //! drivers ask over port 80, GitHub's OIDC issuer, and an ordinary site that nobody guards. Their addresses are those
 //! of `addresses`; the network namespace that has them is the business of `host`.
 //!
@@ -30,7 +30,7 @@ use tokio::task::JoinSet;
 
 pub use addresses::{
     Addresses, BRIEF_HOST, BUILDKITE_HOST, CANNED_PORT, CIRCLECI_HOST, CIRCLECI_ORGANIZATION, CLUSTER_HOST,
-    CURSOR_HOST, ELSEWHERE, EXPIRED_HOST, GITLAB_HOST, JENKINS_HOST, ONCE_USER, PROVIDER_HOST,
+    CURSOR_HOST, ELSEWHERE, EXPIRED_HOST, GITLAB_HOST, JENKINS_HOST, ONCE_USER, PROVIDER_HOST, STORE_HOST,
     UNTRUSTED_HOST,
 };
 pub use snowflake::Validity;
@@ -96,6 +96,7 @@ async fn listen(
     let names_tcp = bind(at.dns).await?;
     let (snowflake, ocsp, oidc, www) =
         (bind(at.snowflake).await?, bind(at.ocsp).await?, bind(at.oidc).await?, bind(at.www).await?);
+    let store = bind(at.store).await?;
     let canned = match at.canned {
         Some(address) => Some(bind(address).await?),
         None => None,
@@ -109,6 +110,7 @@ async fn listen(
         let config = authority.server_config(addresses::is_snowflake)?;
         parts.spawn(serve::tls(bind(*elsewhere).await?, config, Arc::clone(&front)));
     }
+    parts.spawn(serve::tls(store, authority.server_config(addresses::is_store)?, Arc::clone(&front)));
     parts.spawn(serve::tls(snowflake, authority.server_config(addresses::is_snowflake)?, front));
     if let Some(listener) = canned {
         let config = authority.server_config(addresses::is_snowflake)?;

@@ -18,8 +18,8 @@ pub(super) const CGROUP: &str = "snowfence-lab";
 /// Who answers names, in the lab's internet.
 pub(super) const DNS: &str = "203.0.113.53";
 /// The addresses of the lab's internet that names lead to; who listens where is the business of `internet`.
-pub(super) const INTERNET_ADDRESSES: [&str; 6] =
-    [DNS, "203.0.113.10", "203.0.113.20", "203.0.113.21", "203.0.113.30", "203.0.113.80"];
+pub(super) const INTERNET_ADDRESSES: [&str; 7] =
+    [DNS, "203.0.113.10", "203.0.113.20", "203.0.113.21", "203.0.113.30", "203.0.113.40", "203.0.113.80"];
 
 /// The paths of one lab.
 #[derive(Debug, Clone)]

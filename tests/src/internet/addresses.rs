@@ -37,6 +37,8 @@ pub const CIRCLECI_ORGANIZATION: &str = "11111111-aaaa";
 pub const JENKINS_HOST: &str = "jenkins.acme.example";
 /// Whoever vouches for Cursor's agents.
 pub const CURSOR_HOST: &str = "cursor.acme.example";
+/// Where Snowflake keeps the chunks of large results.
+pub const STORE_HOST: &str = "sfc-lab-results.s3.us-west-2.amazonaws.com";
 /// A host without a server of the lab: for a provider that is not the lab's own.
 pub const PROVIDER_HOST: &str = "login.acme.example";
 /// Where a job asks for its token.
@@ -57,6 +59,7 @@ const SNOWFLAKE: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 10);
 const OCSP: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 30);
 const OIDC: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 20);
 const PROVIDER: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 21);
+const STORE: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 40);
 const WWW: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 80);
 
 /// Where each server of the internet listens.
@@ -74,6 +77,8 @@ pub struct Addresses {
     pub ocsp: SocketAddr,
     /// GitHub's token service, TLS.
     pub oidc: SocketAddr,
+    /// The storage of results, TLS.
+    pub store: SocketAddr,
     /// An ordinary site, TLS.
     pub www: SocketAddr,
 }
@@ -90,6 +95,7 @@ impl Addresses {
             elsewhere: ELSEWHERE.map(|ip| at(ip, 443)).to_vec(),
             ocsp: at(OCSP, 80),
             oidc: at(OIDC, 443),
+            store: at(STORE, 443),
             www: at(WWW, 443),
         }
     }
@@ -102,6 +108,7 @@ pub(super) fn resolve(name: &str) -> Option<Ipv4Addr> {
         OCSP_CACHE_HOST => Some(OCSP),
         name if is_oidc(name) => Some(OIDC),
         PROVIDER_HOST => Some(PROVIDER),
+        STORE_HOST => Some(STORE),
         WWW_HOST => Some(WWW),
         name if ACCOUNT_HOSTS.contains(&name) => Some(SNOWFLAKE),
         _ => None,
@@ -116,6 +123,10 @@ pub(super) fn is_snowflake(name: &str) -> bool {
 pub(super) fn is_oidc(name: &str) -> bool {
     let others = [GITLAB_HOST, CLUSTER_HOST, BUILDKITE_HOST, CIRCLECI_HOST, JENKINS_HOST, CURSOR_HOST];
     [OIDC_HOST, OIDC_PIPELINES_HOST].contains(&name) || others.contains(&name)
+}
+
+pub(super) fn is_store(name: &str) -> bool {
+    name == STORE_HOST
 }
 
 pub(super) fn is_www(name: &str) -> bool {
@@ -139,6 +150,7 @@ mod tests {
             (CLUSTER_HOST, lab.oidc),
             (BUILDKITE_HOST, lab.oidc),
             (CIRCLECI_HOST, lab.oidc),
+            (STORE_HOST, lab.store),
             ("www.example.org", lab.www),
         ] {
             assert_eq!(resolve(name).map(IpAddr::V4), Some(server.ip()), "{name}");
@@ -157,6 +169,7 @@ mod tests {
         assert!(!is_snowflake("acme.snowflakecomputing.com.example.org"));
         assert!(is_oidc("token.actions.githubusercontent.com") && !is_oidc("www.example.org"));
         assert!(!is_oidc(PROVIDER_HOST), "its certificate is its own");
+        assert!(is_store(STORE_HOST) && !is_store("s3.us-west-2.amazonaws.com"));
         assert!(is_www("www.example.org") && !is_www("acme.snowflakecomputing.com"));
     }
 }

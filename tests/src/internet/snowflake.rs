@@ -2,6 +2,7 @@
 //!
 //! Whatever fails, the answer is HTTP 200 with Snowflake's error body: drivers retry other statuses, some without end.
 
+mod chunks;
 mod format;
 mod queries;
 pub(super) mod query_string;
@@ -21,7 +22,7 @@ use bytes::Bytes;
 use hyper::{Method, Request, StatusCode};
 use serde_json::{Value, json};
 
-use super::addresses::{BRIEF_HOST, ONCE_USER};
+use super::addresses::{self, BRIEF_HOST, ONCE_USER};
 use super::engine::Client;
 use super::request_log::{FrontRequest, RequestLog};
 use super::serve::{Caller, Reply, Site, text};
@@ -48,6 +49,7 @@ pub(super) struct Front {
     sessions: Sessions,
     queries: Arc<Queries>,
     submitted: sql_api::Submitted,
+    store: Arc<chunks::Store>,
     /// Whether [`ONCE_USER`] was here.
     was_once: AtomicBool,
     log: RequestLog,
@@ -63,6 +65,7 @@ impl Front {
             sessions: Sessions::new(),
             queries: Arc::default(),
             submitted,
+            store: Arc::default(),
             was_once: AtomicBool::new(false),
             log,
         }
@@ -99,7 +102,8 @@ impl Front {
         let reply = match what {
             Within::Query => {
                 let (engine, queries) = (Arc::clone(&self.engine), Arc::clone(&self.queries));
-                let errand = Errand { engine, queries, account: account.clone(), session };
+                let store = Arc::clone(&self.store);
+                let errand = Errand { engine, queries, store, account: account.clone(), session };
                 return errand.execute(asked).await;
             }
             Within::Result(id) => match self.queries.find(account, id) {
@@ -214,11 +218,15 @@ impl<'a> Within<'a> {
 
 impl Site for Front {
     async fn answer(&self, caller: &Caller, request: Request<Bytes>) -> Reply {
+        let from_store = addresses::is_store(&caller.server_name).then(|| self.store.answer(&request));
         let Some(asked) = Asked::read(request) else {
             return refused("390400", "22000", "the body cannot be decompressed");
         };
         if self.log.append(&line(caller, &asked)).is_err() {
             return refused("000603", "XX000", "the lab cannot log this request");
+        }
+        if let Some(reply) = from_store {
+            return reply;
         }
         if let Some(call) = sql_api::Call::of(&asked.method, asked.uri.path()) {
             return self.sql_api(&caller.server_name, &asked, call).await;

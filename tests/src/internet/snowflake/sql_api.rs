@@ -129,7 +129,8 @@ impl Front {
             "sqlText": asked.json.get("statement"), "bindings": asked.json.get("bindings"), "asyncExec": is_async,
         });
         let (engine, queries) = (Arc::clone(&self.engine), Arc::clone(&self.queries));
-        let errand = Errand { engine, queries, account: account.to_owned(), session };
+        let store = Arc::clone(&self.store);
+        let errand = Errand { engine, queries, store, account: account.to_owned(), session };
         let Some(query) = errand.start(&asked.as_query(&order)) else {
             return shape::failed("", "391902", "22000", "the request has no statement", 0);
         };

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use hyper::Method;
 use serde_json::{Value, json};
 
+use super::chunks::{Cut, Store};
 use super::format::Format;
 use super::queries::{Ended, Order, Queries, Query};
 use super::query_string;
@@ -27,6 +28,7 @@ const QUERY_TARGET: &str = "/queries/v1/query-request";
 pub(super) struct Errand {
     pub(super) engine: Arc<Client>,
     pub(super) queries: Arc<Queries>,
+    pub(super) store: Arc<Store>,
     pub(super) account: String,
     pub(super) session: Arc<Session>,
 }
@@ -77,6 +79,10 @@ impl Errand {
         let sql = self.queries.engine_ids(&self.account, &rewritten.sql);
         let sql = system::with_last_id(&sql, || self.queries.last_of(&self.session));
         let mut reply = execute_once(&self.engine, &asked, &self.session, &sql, &mut turn).await;
+        let cut = Cut::of(&sql, turn.names.warehouse.as_deref());
+        if let Some(error) = cut.and_then(|cut| self.store.cut(&mut reply, cut).err()) {
+            reply = shape::failure("000603", "XX000", &format!("{error:#}"));
+        }
         if rewritten.needs_row && reply.pointer("/data/total") == Some(&json!(0)) {
             reply = shape::failure("002003", "42S02", "Object does not exist or not authorized.");
         }
