@@ -286,7 +286,7 @@ impl<'c> Walk<'c> {
                 let sources = Sources::Column(vec![ColumnName { table: table.clone(), name: old }]);
                 let column = Output { name: Some(new), sources, is_many: false };
                 let columns = Outputs::Known(vec![column]);
-                Some(vec![Landing { table: Some(table), columns, is_new: false }])
+                Some(vec![Landing { table: Some(table), columns, is_new: false, is_by_position: false }])
             }
             _ => None,
         }
