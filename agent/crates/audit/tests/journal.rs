@@ -76,7 +76,12 @@ async fn what_was_given_of_chunks_stands_with_its_statement() {
     let leading_on = Answered { chunks: 2, ..answered() };
     journal.open(statement(1, 11, Decision::Permitted)).await.unwrap().close(leading_on).await.unwrap();
     let connection = ConnectionId::new(Uuid::from_u128(98));
-    let given = ChunkOutcome::Given(GivenChunk { rows: 300, bytes: 9_000, masked: answered().masked });
+    let given = ChunkOutcome::Given(GivenChunk {
+        rows: 300,
+        bytes: 9_000,
+        masked: answered().masked,
+        found: answered().found,
+    });
     let withheld = ChunkOutcome::Withheld(WithheldChunk { reason: "it is late".to_owned(), bytes: 7 });
     for (index, outcome) in [(1, given.clone()), (0, withheld.clone())] {
         let chunk = Chunk { session: session_id(1), query: query_id(11), connection, index, outcome };

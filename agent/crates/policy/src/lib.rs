@@ -70,6 +70,7 @@ mod split;
 pub mod starter;
 mod statement;
 mod suppose;
+mod tally;
 #[cfg(test)]
 mod tests;
 mod who;
@@ -92,3 +93,4 @@ pub use in_force::InForce;
 pub use masking::{Key as MaskKey, KeyTooShort as MaskKeyTooShort};
 pub use problem::{Place, PolicyError, Problem};
 pub use suppose::{Supposed, SupposedAssurance};
+pub use tally::Tally;

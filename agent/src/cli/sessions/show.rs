@@ -1,8 +1,8 @@
 //! One session as a page for a person.
 
 use audit::{
-    AgentEvidence, AiAgent, Assurance, ChunkOutcome, Container, Decision, MaskedColumn, Outcome, OwnStep,
-    Verdict,
+    AgentEvidence, AiAgent, Assurance, ChunkOutcome, Container, Decision, FoundValues, MaskedColumn, Outcome,
+    OwnStep, Verdict,
     read::{SessionDetail, StatementDetail},
 };
 
@@ -128,6 +128,7 @@ fn entry(page: &mut String, detail: &StatementDetail) {
         line(page, "chunk", &format!("{} at {at}: {}", chunk.index, given(&chunk.outcome)));
         if let ChunkOutcome::Given(given) = &chunk.outcome {
             masks(page, &given.masked);
+            finds(page, &given.found);
         }
     }
 }
@@ -146,6 +147,7 @@ fn given(outcome: &ChunkOutcome) -> String {
 fn answer(page: &mut String, outcome: &Outcome) {
     if let Outcome::Answered(answered) = outcome {
         masks(page, &answered.masked);
+        finds(page, &answered.found);
         if let Some(reason) = &answered.would_withhold {
             line(page, "would be", &format!("withheld: {reason}"));
         }
@@ -173,7 +175,10 @@ fn masks(page: &mut String, masked: &[MaskedColumn]) {
         let cells = counted(column.cells, "cell", "cells");
         line(page, "masked", &format!("{} [{tags}] by {}, {cells}", column.name, column.mask));
     }
-    for found in &answered.found {
+}
+
+fn finds(page: &mut String, found: &[FoundValues]) {
+    for found in found {
         let (rows, looked) = (counted(found.rows, "row", "rows"), counted(found.looked, "cell", "cells"));
         let masked = if found.masked { ", masked there" } else { "" };
         line(

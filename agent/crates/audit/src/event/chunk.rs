@@ -3,7 +3,7 @@
 use model::{ConnectionId, QueryId, SessionId};
 use serde::{Deserialize, Serialize};
 
-use super::MaskedColumn;
+use super::{FoundValues, MaskedColumn};
 use crate::wire;
 
 /// A chunk of a result was asked for.
@@ -46,6 +46,9 @@ pub struct GivenChunk {
     pub bytes: u64,
     /// Columns in which cells were changed, or would have been.
     pub masked: Vec<MaskedColumn>,
+    /// What was found where no tag told of it.
+    #[serde(default)]
+    pub found: Vec<FoundValues>,
 }
 
 /// A chunk that was not given, or not to its end.

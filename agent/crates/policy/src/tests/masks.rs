@@ -4,7 +4,7 @@ use identity::Principal;
 use model::{ColumnMeta, Mode, ResultSet, Rows};
 
 use super::{ALLOW_ALL, READS, decide_in, policies, session, verified};
-use crate::{Cleared, Decision, MaskedColumn, Policies};
+use crate::{Cleared, Decision, MaskedColumn, Policies, Tally};
 
 fn column(name: &str) -> ColumnMeta {
     ColumnMeta {
@@ -40,15 +40,12 @@ fn clear_in(
     let clearance = permit.spend().2.stand();
     let (owes_masks, owed) = (clearance.owes_masks(&columns), clearance.owed(&columns));
     assert_eq!(clearance.untouched(&columns).is_some(), !owes_masks);
-    assert_eq!(clearance.unchanged(&columns).is_some(), !owes_masks || mode == Mode::Observe);
+    let is_unchanged = clearance.unchanged(&columns).is_some();
     let cleared = clearance.once().clear(ResultSet { columns, rows: Rows::Json(vec![cells]) }).unwrap();
     assert_eq!(owes_masks, !cleared.masked().is_empty());
-    let uncounted = cleared.masked().iter().map(|column| MaskedColumn {
-        cells: 0,
-        nulls: 0,
-        rows: None,
-        ..column.clone()
-    });
+    assert_eq!(is_unchanged, !owes_masks || (mode == Mode::Observe && cleared.found().is_empty()));
+    let by_tags = cleared.masked().iter().filter(|column| !column.tags.is_empty());
+    let uncounted = by_tags.map(|column| MaskedColumn { cells: 0, nulls: 0, rows: None, ..column.clone() });
     assert_eq!(owed, uncounted.collect::<Vec<_>>());
     cleared
 }
@@ -352,6 +349,37 @@ fn detectors_look_where_no_tag_tells_and_what_they_find_is_told() {
     assert_eq!(cleared.found().iter().map(|f| f.name.as_str()).collect::<Vec<_>>(), ["NOTE", "CITY"]);
     assert_eq!(row_of(cleared.into_result()), "=4=");
     assert_eq!(plain.classified().detectors, 2);
+}
+
+#[test]
+fn batches_of_one_result_are_told_as_one() {
+    let text = "[[column]]\npattern = \"*.*.*.EMAIL\"\ntags = [\"email\"]\n[tags.email]\nmask = \"keep-domain\"\n\
+                [[detector]]\nfind = [\"email\"]\ncolumns = \"*.*.*.NOTE\"\nmask = \"partial\"\n";
+    let file = crate::PolicyFile { name: "p.cedar".into(), text: READS.into() };
+    let rules = Policies::compile(&[file], crate::Classification::parse("c.toml", text).unwrap()).unwrap();
+    let sql = "select email, note from customers";
+    let Decision::Permit(permit) = decide_in(&rules, &verified(), sql, Mode::Enforce, &session()) else {
+        panic!("refused");
+    };
+    let (clearance, columns) = (permit.spend().2.stand(), vec![column("EMAIL"), column("NOTE")]);
+    let mut tally = Tally::of(&clearance, &columns);
+    assert_eq!(tally.masked.iter().map(|m| (m.name.as_str(), m.cells)).collect::<Vec<_>>(), [("EMAIL", 0)]);
+    let ann = || Some("ann@example.org".to_owned());
+    for rows in [
+        vec![vec![None, Some("nothing".to_owned())], vec![ann(), None]],
+        vec![vec![None, ann()]],
+        vec![vec![ann(), ann()]],
+    ] {
+        let batch = ResultSet { columns: columns.clone(), rows: Rows::Json(rows) };
+        tally.add(&clearance.once().clear(batch).unwrap());
+    }
+    let told: Vec<_> =
+        tally.masked.iter().map(|m| (m.name.as_str(), m.mask, m.cells, m.nulls, m.rows)).collect();
+    let [by_tag, by_detector] = told.as_slice() else { panic!("{told:?}") };
+    assert_eq!(*by_tag, ("EMAIL", "keep-domain", 2, 2, Some((1, 3))));
+    assert_eq!((by_detector.1, by_detector.2, by_detector.4), ("partial", 2, Some((2, 3))));
+    assert_eq!(tally.found.iter().map(|f| (f.rows, f.masked)).collect::<Vec<_>>(), [(2, true)]);
+    assert_eq!(tally.rows, 4);
 }
 
 #[test]

@@ -4,12 +4,13 @@ use std::mem;
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header};
+use policy::Tally;
 use snowflake::Chunk;
 use tokio::{sync::mpsc, time::timeout};
 
 use super::{
     ChunkError,
-    passage::{Masked, Passage, Tally},
+    passage::{Masked, Passage},
 };
 use crate::{
     answer::{Answer, LastPiece, Outbox, Piece},
@@ -68,7 +69,7 @@ impl<'a> Giving<'a> {
         }
         came.done();
         match passage {
-            Passage::AsTheyCome { masked, .. } => Ok(Tally { rows: chunk.rows, masked }),
+            Passage::AsTheyCome { tally, .. } => Ok(Tally { rows: chunk.rows, ..tally }),
             Passage::Masked(masked) => {
                 let (last, tally) = masked.end(chunk, bytes_max)?;
                 self.hold_also(&last);
@@ -124,9 +125,9 @@ impl<'a> Giving<'a> {
 
     /// What is written down of a chunk that is given.
     pub(super) fn given(&self, tally: Tally) -> audit::ChunkOutcome {
-        let Tally { rows, masked } = tally;
-        let masked = record::masked(&masked);
-        audit::ChunkOutcome::Given(audit::GivenChunk { rows, bytes: self.bytes, masked })
+        let Tally { rows, masked, found } = tally;
+        let (masked, found) = (record::masked(&masked), record::found(&found));
+        audit::ChunkOutcome::Given(audit::GivenChunk { rows, bytes: self.bytes, masked, found })
     }
 
     /// What is written down of one that is not, or not to its end.

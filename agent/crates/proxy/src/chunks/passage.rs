@@ -1,7 +1,7 @@
 //! What becomes of a chunk's bytes on their way: nothing, where nothing is owed for them; or the masks, batch by batch.
 
 use model::{ColumnMeta, ResultSet, Rows};
-use policy::{MaskedColumn, StandingClearance, Untouched};
+use policy::{StandingClearance, Tally, Untouched};
 use snowflake::{
     ArrowParts, ArrowRows, Chunk, ChunkFormat, JsonBatch, JsonRows,
     codec::{CodecError, Inflater},
@@ -18,7 +18,7 @@ const GZIP: [u8; 2] = [0x1f, 0x8b];
 /// How a chunk's bytes reach the client.
 pub(crate) enum Passage {
     /// As they come.
-    AsTheyCome { _untouched: Untouched, masked: Vec<MaskedColumn> },
+    AsTheyCome { _untouched: Untouched, tally: Tally },
     /// Inflated and masked.
     Masked(Box<Masked>),
 }
@@ -35,7 +35,7 @@ pub(crate) struct Masked {
 enum Body {
     Unknown(Vec<u8>),
     Plain,
-    Gzip(Inflater),
+    Gzip(Box<Inflater>),
 }
 
 /// The rows, cleared.
@@ -51,25 +51,19 @@ enum Form {
     Arrow { rows: ArrowRows, parts: ArrowParts },
 }
 
-/// What came of a chunk, for the record.
-#[derive(Debug, Default)]
-pub(crate) struct Tally {
-    pub(crate) rows: u64,
-    pub(crate) masked: Vec<MaskedColumn>,
-}
-
 impl Passage {
     /// That of any chunk of a result. In observe mode its bytes stay as they are, and what is owed is listed.
     pub(crate) fn of(result: &ChunkedResult) -> Self {
         let ChunkedResult { columns, clearance, chunks, .. } = result;
         if let Some(untouched) = clearance.unchanged(columns) {
-            return Self::AsTheyCome { _untouched: untouched, masked: clearance.owed(columns) };
+            return Self::AsTheyCome { _untouched: untouched, tally: Tally::of(clearance, columns) };
         }
         let form = match chunks.format {
             ChunkFormat::Json => Form::Json(JsonRows::new()),
             ChunkFormat::Arrow => Form::Arrow { rows: ArrowRows::default(), parts: ArrowParts::default() },
         };
-        let (columns, clearance, tally) = (columns.clone(), clearance.clone(), Tally::default());
+        let tally = Tally::of(clearance, columns);
+        let (columns, clearance) = (columns.clone(), clearance.clone());
         let rows = Cleared { columns, clearance, form, tally };
         Self::Masked(Box::new(Masked { body: Body::Unknown(Vec::new()), bytes: 0, rows }))
     }
@@ -92,7 +86,8 @@ impl Masked {
             }
             joined = std::mem::take(begun);
             piece = &joined;
-            self.body = if joined.starts_with(&GZIP) { Body::Gzip(Inflater::new()) } else { Body::Plain };
+            self.body =
+                if joined.starts_with(&GZIP) { Body::Gzip(Box::new(Inflater::new())) } else { Body::Plain };
         }
         let mut out = Vec::new();
         match &mut self.body {
@@ -180,9 +175,6 @@ impl Cleared {
                 out.extend(parts.end());
             }
         }
-        if tally.masked.is_empty() {
-            tally.masked = clearance.owed(&columns);
-        }
         Ok((out, tally))
     }
 }
@@ -213,13 +205,6 @@ fn clear(
     tally: &mut Tally,
 ) -> Result<ResultSet, ChunkError> {
     let cleared = clearance.once().clear(result)?;
-    tally.rows += cleared.rows();
-    if tally.masked.is_empty() {
-        tally.masked = cleared.masked().to_vec();
-    } else {
-        for (sum, column) in tally.masked.iter_mut().zip(cleared.masked()) {
-            sum.cells += column.cells;
-        }
-    }
+    tally.add(&cleared);
     Ok(cleared.into_result())
 }
