@@ -85,6 +85,7 @@ impl Bench {
             names: SessionNames {
                 database: Some(Ident::unquoted("analytics")),
                 schema: Some(Ident::unquoted("public")),
+                role: Some(Ident::unquoted("etl")),
                 ..SessionNames::default()
             },
             catalog: Catalog::default(),
@@ -100,7 +101,6 @@ impl Bench {
             principal: &self.principal,
             account: &self.account,
             user: "ETL_SVC",
-            role: Some("ETL"),
             facts,
             query_id: QueryId::new(uuid::Uuid::from_u128(1)),
             mode: Mode::Enforce,
