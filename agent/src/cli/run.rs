@@ -106,16 +106,22 @@ async fn guard(config: &Config, built: Built) -> Result<()> {
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be caught")?;
     announce(config.mode);
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    // Among the tasks that serve connections: from here each would have to wake another thread.
+    let mut accepting = tokio::spawn(accept(interception.clone(), corridor.clone(), places.clone()));
     let reason = tokio::select! {
         _ = terminate.recv() => "SIGTERM",
         _ = interrupt.recv() => "SIGINT",
-        error = accept(&interception, &corridor, &places) => {
+        error = &mut accepting => {
+            let error = error.context("the task that accepts connections failed")?;
             error!(%error, "no connections can be accepted any more");
             journal.stop("no connections can be accepted any more").await.context("the end cannot be recorded")?;
             return Err(error.into());
         }
     };
     info!(reason, "stopping; guarded connections are refused from now on");
+    accepting.abort();
+    // It never ends of itself but with an error, and then it is not waited for.
+    drop(accepting.await);
     close(interception, [control, keeping, learning, reading]).await;
     notify(&[sd_notify::NotifyState::Stopping]);
     corridor.stop();
@@ -126,9 +132,9 @@ async fn guard(config: &Config, built: Built) -> Result<()> {
 
 /// Accepts for ever; returns only the error that ends it.
 async fn accept(
-    interception: &interception::Interception,
-    corridor: &Arc<Corridor>,
-    places: &Arc<Semaphore>,
+    interception: Arc<interception::Interception>,
+    corridor: Arc<Corridor>,
+    places: Arc<Semaphore>,
 ) -> interception::Error {
     let connections = Connections::new();
     loop {
