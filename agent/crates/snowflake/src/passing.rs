@@ -4,6 +4,7 @@
 //! of whole replies and as strictly. The rows are read through by themselves. So nothing is read twice, and a reply of
 //! any length takes little memory.
 
+use memchr::memmem;
 use model::ColumnMeta;
 
 use crate::{
@@ -126,7 +127,7 @@ impl Frame {
 /// read of the two parts tells whether they are that.
 fn split_at_rows(reply: &[u8]) -> Option<(&[u8], &[u8])> {
     let head = reply.get(..reply.len().min(HEAD_BYTES_MAX))?;
-    let at = head.windows(ROWS_BEGIN.len()).position(|window| window == ROWS_BEGIN)?;
+    let at = memmem::find(head, ROWS_BEGIN)?;
     reply.split_at_checked(at + ROWS_BEGIN.len() - 1)
 }
 
