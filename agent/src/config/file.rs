@@ -199,20 +199,9 @@ impl Default for Workload {
     }
 }
 
-/// A table for each provider that vouches for jobs on this host. Without any, GitHub's is there with its defaults.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
-pub(super) struct Identity {
-    pub(super) github: Option<Issuer>,
-    pub(super) github_enterprise: Option<Issuer>,
-    pub(super) gitlab: Option<Issuer>,
-    pub(super) buildkite: Option<Issuer>,
-    pub(super) circleci: Option<Issuer>,
-    pub(super) jenkins: Option<Issuer>,
-    pub(super) kubernetes: Option<Issuer>,
-    pub(super) cursor: Option<Issuer>,
-    pub(super) oidc: Option<Issuer>,
-}
+/// A table for each provider that vouches for jobs on this host, by its word. Without any, GitHub's is there with its
+/// defaults.
+pub(super) type Identity = BTreeMap<String, Issuer>;
 
 /// One of them. What is left out is what the provider has for all its customers.
 #[derive(Debug, Default, Deserialize)]

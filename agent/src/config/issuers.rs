@@ -16,43 +16,20 @@ const LEEWAY: Duration = Duration::from_secs(60);
 
 /// Every issuer that is configured, in the order in which jobs are asked for a token of theirs. Without any table that
 /// is GitHub.
-pub(super) fn issuers(identity: Identity) -> Result<Vec<IssuerConfig>> {
-    let tables = tables(identity);
-    let tables = match tables.iter().any(|(_, table)| table.is_some()) {
-        true => tables.into_iter().filter_map(|(provider, table)| Some((provider, table?))).collect(),
-        false => vec![(Provider::GitHub, Issuer::default())],
-    };
-    tables
-        .into_iter()
-        .map(|(provider, table)| {
-            issuer(provider, table).with_context(|| format!("[identity.{}]", provider.as_str()))
-        })
-        .collect()
-}
-
-fn tables(identity: Identity) -> [(Provider, Option<Issuer>); Provider::ALL.len()] {
-    let Identity {
-        github,
-        github_enterprise,
-        gitlab,
-        buildkite,
-        circleci,
-        jenkins,
-        kubernetes,
-        cursor,
-        oidc,
-    } = identity;
-    [
-        (Provider::GitHub, github),
-        (Provider::GitHubEnterprise, github_enterprise),
-        (Provider::GitLab, gitlab),
-        (Provider::Buildkite, buildkite),
-        (Provider::CircleCi, circleci),
-        (Provider::Jenkins, jenkins),
-        (Provider::Kubernetes, kubernetes),
-        (Provider::Cursor, cursor),
-        (Provider::Oidc, oidc),
-    ]
+pub(super) fn issuers(mut identity: Identity) -> Result<Vec<IssuerConfig>> {
+    if identity.is_empty() {
+        identity.insert(Provider::GitHub.as_str().to_owned(), Issuer::default());
+    }
+    let tables = Provider::ALL.into_iter().filter_map(|provider| {
+        let table = identity.remove(provider.as_str())?;
+        Some(issuer(provider, table).with_context(|| format!("[identity.{}]", provider.as_str())))
+    });
+    let issuers = tables.collect::<Result<_>>()?;
+    if let Some(word) = identity.keys().next() {
+        let known = Provider::ALL.map(Provider::as_str).join(", ");
+        bail!("[identity.{word}]: there is no such provider; there are {known}");
+    }
+    Ok(issuers)
 }
 
 fn issuer(provider: Provider, table: Issuer) -> Result<IssuerConfig> {

@@ -1,4 +1,4 @@
-//! Who vouches for jobs: one variant, one row of the table and one file in `providers/` each.
+//! Who vouches for jobs: one row below and one file in `providers/` each.
 
 use crate::{
     claims::Claims,
@@ -7,27 +7,49 @@ use crate::{
     verify::VerifyError,
 };
 
-/// Who vouches for jobs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Provider {
+/// Makes the enum, the list and the table of one row for each.
+macro_rules! providers {
+    ($($(#[$doc:meta])* $name:ident = $description:path,)+) => {
+        /// Who vouches for jobs.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Provider {
+            $($(#[$doc])* $name,)+
+        }
+
+        impl Provider {
+            /// Every provider.
+            pub const ALL: [Self; [$(Self::$name),+].len()] = [$(Self::$name),+];
+
+            /// What is particular about it.
+            #[must_use]
+            pub fn description(self) -> &'static Description {
+                match self {
+                    $(Self::$name => &$description,)+
+                }
+            }
+        }
+    };
+}
+
+providers! {
     /// GitHub Actions on github.com.
-    GitHub,
+    GitHub = github::PUBLIC,
     /// GitHub Actions on an Enterprise Server, or with data residency.
-    GitHubEnterprise,
+    GitHubEnterprise = github::ENTERPRISE,
     /// GitLab CI, on gitlab.com or an instance of one's own.
-    GitLab,
+    GitLab = gitlab::GITLAB,
     /// Buildkite.
-    Buildkite,
+    Buildkite = buildkite::BUILDKITE,
     /// CircleCI.
-    CircleCi,
+    CircleCi = circleci::CIRCLECI,
     /// Jenkins with its plugin "OpenID Connect Provider".
-    Jenkins,
+    Jenkins = jenkins::JENKINS,
     /// Service accounts of a Kubernetes cluster.
-    Kubernetes,
+    Kubernetes = kubernetes::KUBERNETES,
     /// Cursor's cloud agents.
-    Cursor,
+    Cursor = cursor::CURSOR,
     /// Any other OpenID Connect issuer, whose token is where the operator says.
-    Oidc,
+    Oidc = oidc::OIDC,
 }
 
 /// Looks a variable of a process up by its name.
@@ -45,6 +67,10 @@ pub struct Description {
     pub place: Place,
     /// Variables by which a runner tells a step about its job.
     pub variables: &'static [&'static str],
+    /// What of a host tells that its runner is at work: a part of the name of a program, a unit or a cgroup.
+    pub(crate) signs: &'static [&'static str],
+    /// What a job has to do to have a verified identity: it completes "to have a verified identity, ".
+    pub(crate) advice: Option<&'static str>,
     /// Reads the job from claims whose signature was checked.
     pub(crate) claims: fn(&Claims) -> Result<Job, VerifyError>,
     /// Reads the job from what a runner told a step. `None` where no runner tells the process that it starts.
@@ -93,35 +119,6 @@ pub enum Place {
 }
 
 impl Provider {
-    /// Every provider.
-    pub const ALL: [Self; 9] = [
-        Self::GitHub,
-        Self::GitHubEnterprise,
-        Self::GitLab,
-        Self::Buildkite,
-        Self::CircleCi,
-        Self::Jenkins,
-        Self::Kubernetes,
-        Self::Cursor,
-        Self::Oidc,
-    ];
-
-    /// The table: what is particular about it.
-    #[must_use]
-    pub fn description(self) -> &'static Description {
-        match self {
-            Self::GitHub => &github::PUBLIC,
-            Self::GitHubEnterprise => &github::ENTERPRISE,
-            Self::GitLab => &gitlab::GITLAB,
-            Self::Buildkite => &buildkite::BUILDKITE,
-            Self::CircleCi => &circleci::CIRCLECI,
-            Self::Jenkins => &jenkins::JENKINS,
-            Self::Kubernetes => &kubernetes::KUBERNETES,
-            Self::Cursor => &cursor::CURSOR,
-            Self::Oidc => &oidc::OIDC,
-        }
-    }
-
     /// The word used in the configuration, in rules, records and ids: `github`.
     #[must_use]
     pub fn as_str(self) -> &'static str {

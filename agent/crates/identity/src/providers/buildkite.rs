@@ -30,6 +30,8 @@ pub(crate) const BUILDKITE: Description = Description {
         "BUILDKITE_SOURCE",
         "BUILDKITE_STEP_KEY",
     ],
+    signs: &["buildkite-agent"],
+    advice: Some("run the step through the Buildkite agent with its own BUILDKITE_AGENT_ACCESS_TOKEN"),
     claims: from_claims,
     statement: Some(Statement {
         speaks: |variable| is_set(variable, "BUILDKITE_JOB_ID"),

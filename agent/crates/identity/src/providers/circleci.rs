@@ -26,6 +26,8 @@ pub(crate) const CIRCLECI: Description = Description {
         "CIRCLE_SHA1",
         "CIRCLE_USERNAME",
     ],
+    signs: &["circleci"],
+    advice: Some("let the job keep its variable CIRCLE_OIDC_TOKEN_V2"),
     claims: from_claims,
     statement: Some(Statement {
         speaks: |variable| is_set(variable, "CIRCLE_PROJECT_ID"),

@@ -18,6 +18,8 @@ pub(crate) const CURSOR: Description = Description {
     hosts: &[],
     place: Place::AskedBySocket { variable: "CURSOR_AGENT_SOCKET" },
     variables: &[],
+    signs: &[],
+    advice: Some("start the worker with `--identity-socket`"),
     claims: from_claims,
     statement: None,
 };

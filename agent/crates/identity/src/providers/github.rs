@@ -37,6 +37,8 @@ pub(crate) const PUBLIC: Description = Description {
     hosts: &["actions.githubusercontent.com"],
     place: PLACE,
     variables: VARIABLES,
+    signs: &["Runner.Worker", "Runner.Listener", "actions.runner"],
+    advice: Some("give the workflow's job `permissions: id-token: write`"),
     claims: from_claims,
     statement: Some(Statement { speaks: is_public, job: from_variables, is_split: false }),
 };

@@ -19,6 +19,10 @@ pub(crate) const GITLAB: Description = Description {
     hosts: &[],
     place: Place::Variable(&[]),
     variables: &[],
+    signs: &["gitlab-runner"],
+    advice: Some(
+        "declare `id_tokens:` in the job, with the audience that Snowfence is configured for as `aud`",
+    ),
     claims: from_claims,
     statement: None,
 };

@@ -19,6 +19,10 @@ pub(crate) const JENKINS: Description = Description {
     hosts: &[],
     place: Place::Variable(&[]),
     variables: &["JENKINS_URL", "JOB_URL", "BUILD_NUMBER", "GIT_BRANCH", "GIT_COMMIT"],
+    signs: &["jenkins"],
+    advice: Some(
+        "run the step inside `withCredentials` with an id token of the OpenID Connect Provider plugin",
+    ),
     claims: from_claims,
     statement: Some(Statement {
         speaks: |variable| is_set(variable, "JENKINS_URL"),

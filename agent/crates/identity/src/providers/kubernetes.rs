@@ -19,6 +19,8 @@ pub(crate) const KUBERNETES: Description = Description {
     hosts: &[],
     place: Place::File("/var/run/secrets/kubernetes.io/serviceaccount/token"),
     variables: &[],
+    signs: &["kubepods"],
+    advice: Some("mount a projected service account token with Snowfence's audience into the pod"),
     claims: from_claims,
     statement: None,
 };

@@ -15,6 +15,8 @@ pub(crate) const OIDC: Description = Description {
     hosts: &[],
     place: Place::Variable(&[]),
     variables: &[],
+    signs: &[],
+    advice: None,
     claims: from_claims,
     statement: None,
 };
