@@ -150,9 +150,11 @@ fn seeds_of_the_fuzzer_are_streams_that_are_read() {
         let before = arrow(&[sample], 2);
         apply(before.clone(), &[Some(Mask::Partial { keep_last: 2 })]).unwrap();
         if let Some(folder) = &folder {
-            // The fuzzer takes the choices from the end of its input.
-            let seed = [stream(&before), &[0; 5]].concat();
-            std::fs::write(folder.join(format!("type-{at}")), seed).unwrap();
+            // In front the fuzzer's choices: one column; then its type in tens and its mask, both in hex.
+            for choice in [0x02, 0x12, 0x23, 0x2b, 0x54, 0x74, 0x84] {
+                let seed = [&[0, choice, 0, 0, 0][..], stream(&before)].concat();
+                std::fs::write(folder.join(format!("type-{at}-{choice:02x}")), seed).unwrap();
+            }
         }
     }
 }
