@@ -21,7 +21,7 @@ const SAID: &str = r#""rowCount":3,"uncompressedSize":60"#;
 
 /// A result of two columns, of which the second is called as the text's last one, and whose chunk is said to be so.
 fn result(text: &str, said: &str, format: &str, mode: Mode) -> Arc<ChunkedResult> {
-    let name = if text.contains("ssn") { "SSN" } else { "CITY" };
+    let name = ["SSN", "NOTE"].into_iter().find(|name| text.contains(&name.to_lowercase())).unwrap_or("CITY");
     let body = format!(
         r#"{{"data":{{"rowtype":[{{"name":"N","type":"fixed"}},{{"name":"{name}","type":"text"}}],"queryResultFormat":"{format}",
         "chunks":[{{"url":"https://b.s3.amazonaws.com/r/1?Signature=x",{said}}}]}},"success":true}}"#
@@ -144,6 +144,26 @@ async fn what_owes_nothing_passes_as_it_comes_and_so_does_all_in_observe_mode() 
             assert_eq!(masked(&told.outcome), (3, body.len() as u64, 0));
             let audit::ChunkOutcome::Given(given) = &told.outcome else { panic!() };
             assert_eq!(given.masked.len(), columns);
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_looked_for_is_found_in_chunks_and_told_in_both_modes() {
+    let key = "-----BEGIN PRIVATE KEY-----";
+    let body = format!(r#"["1","nothing"],["2",null],["3","{key}"]"#);
+    for (mode, expected, cells) in
+        [(Mode::Enforce, body.replace(&format!("\"{key}\""), "null"), 1), (Mode::Observe, body.clone(), 0)]
+    {
+        let result = result("select n, note from t", SAID, "json", mode);
+        for length in [1, 1000] {
+            let told = told(&result, HeaderMap::new(), pieces(body.as_bytes(), length)).await;
+            assert_eq!((told.got.as_slice(), told.is_whole), (expected.as_bytes(), Some(true)));
+            assert_eq!(masked(&told.outcome), (3, expected.len() as u64, cells));
+            let audit::ChunkOutcome::Given(given) = &told.outcome else { panic!() };
+            let found: Vec<_> =
+                given.found.iter().map(|found| (found.detector.as_str(), found.rows)).collect();
+            assert_eq!(found, [("private-key", 1)]);
         }
     }
 }
