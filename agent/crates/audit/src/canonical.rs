@@ -108,7 +108,7 @@ impl<'a> ser::Serializer for Canonical<'a> {
     type Ok = ();
     type Error = Error;
     type SerializeSeq = Items<'a>;
-    type SerializeTuple = Impossible<(), Error>;
+    type SerializeTuple = Items<'a>;
     type SerializeTupleStruct = Impossible<(), Error>;
     type SerializeTupleVariant = Impossible<(), Error>;
     type SerializeMap = Impossible<(), Error>;
@@ -133,7 +133,6 @@ impl<'a> ser::Serializer for Canonical<'a> {
         serialize_f32(f32) -> (),
         serialize_f64(f64) -> (),
         serialize_bytes(&[u8]) -> (),
-        serialize_tuple(usize) -> Self::SerializeTuple,
         serialize_tuple_struct(&'static str, usize) -> Self::SerializeTupleStruct,
         serialize_tuple_variant(&'static str, u32, &'static str, usize) -> Self::SerializeTupleVariant,
         serialize_map(Option<usize>) -> Self::SerializeMap,
@@ -185,6 +184,10 @@ impl<'a> ser::Serializer for Canonical<'a> {
         Ok(Items { begin: self.0.len(), out: self.0 })
     }
 
+    fn serialize_tuple(self, _: usize) -> Result<Items<'a>, Error> {
+        self.serialize_seq(None)
+    }
+
     fn serialize_struct(self, _: &'static str, _: usize) -> Result<Members<'a>, Error> {
         Ok(Members::begin(self.0, b""))
     }
@@ -215,6 +218,19 @@ impl ser::SerializeSeq for Items<'_> {
     fn end(self) -> Result<(), Error> {
         close(self.out, self.begin, b'[', b']');
         Ok(())
+    }
+}
+
+impl ser::SerializeTuple for Items<'_> {
+    type Ok = ();
+    type Error = Error;
+
+    fn serialize_element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Error> {
+        ser::SerializeSeq::serialize_element(self, value)
+    }
+
+    fn end(self) -> Result<(), Error> {
+        ser::SerializeSeq::end(self)
     }
 }
 
