@@ -37,8 +37,8 @@ pub(crate) struct Asked {
     pub(crate) beside: Beside,
 }
 
-/// These very facts: equal to nothing but themselves. Facts never change, and are held here, so that no others can come
-/// to be in their place.
+/// What facts say of statements, which is all of them that a judgement is made from: a text that differs from one that was
+/// judged by nothing but a literal is not judged again. Facts never change, and are held here.
 #[derive(Debug, Clone)]
 pub(crate) struct These(Arc<Facts>);
 
@@ -83,7 +83,7 @@ impl Asked {
 
 impl PartialEq for These {
     fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
+        Arc::ptr_eq(&self.0, &other.0) || self.0.say_the_same_as(&other.0)
     }
 }
 
@@ -91,7 +91,7 @@ impl Eq for These {}
 
 impl Hash for These {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        Arc::as_ptr(&self.0).hash(state);
+        self.0.hash().hash(state);
     }
 }
 

@@ -1,6 +1,9 @@
 //! What is known of a text and its statements, as plain data.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+};
 
 use model::{ColumnName, Ident, SqlText, TableName};
 
@@ -15,6 +18,8 @@ pub struct Facts {
     reading: Result<Vec<Statement>, Opaque>,
     wants: BTreeSet<TableName>,
     leaves: Option<Box<SessionNames>>,
+    /// Of verb and statements.
+    hash: u64,
 }
 
 impl Facts {
@@ -25,7 +30,11 @@ impl Facts {
         reading: Result<Vec<Statement>, Opaque>,
         (wants, leaves): (BTreeSet<TableName>, Option<SessionNames>),
     ) -> Self {
-        Self { text, verb, literals, reading, wants, leaves: leaves.map(Box::new) }
+        let mut hasher = DefaultHasher::new();
+        verb.hash(&mut hasher);
+        reading.iter().for_each(|statements| statements.hash(&mut hasher));
+        let hash = hasher.finish();
+        Self { text, verb, literals, reading, wants, leaves: leaves.map(Box::new), hash }
     }
 
     /// The text these facts are about.
@@ -80,6 +89,19 @@ impl Facts {
         self.reading.as_deref()
     }
 
+    /// Whether these facts and others say the same of statements. The texts may differ where statements do not: in literals,
+    /// comments, spaces.
+    #[must_use]
+    pub fn say_the_same_as(&self, others: &Self) -> bool {
+        self.hash == others.hash && self.verb == others.verb && self.reading == others.reading
+    }
+
+    /// A number that is the same for facts that say the same of statements, made once: for tables of them.
+    #[must_use]
+    pub fn hash(&self) -> u64 {
+        self.hash
+    }
+
     /// How many statements Snowflake answers one by one: those that are not inside another one. 0 for what is opaque.
     #[must_use]
     pub fn answers(&self) -> usize {
@@ -109,7 +131,7 @@ impl Parse {
 }
 
 /// One statement.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Statement {
     /// Its class.
     pub class: Class,
@@ -233,7 +255,7 @@ impl Access {
 }
 
 /// The columns of a table that a statement fills: where they come from tells what the table holds from then on.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Landing {
     /// The table; `None` for files of a stage, or where its name is computed.
     pub table: Option<TableName>,
@@ -260,7 +282,7 @@ impl Landing {
 }
 
 /// Where the columns of a result come from.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Outputs {
     /// In order of the select list. An entry that is many stands for any number of columns.
     Known(Vec<Output>),
@@ -269,7 +291,7 @@ pub enum Outputs {
 }
 
 /// One entry of a select list.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Output {
     /// Name of the output column, where the text tells it.
     pub name: Option<Ident>,
@@ -280,7 +302,7 @@ pub struct Output {
 }
 
 /// The columns that can reach an output.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Sources {
     /// No column: literals, `COUNT(*)`.
     Nothing,

@@ -58,6 +58,13 @@ struct Case {
     mode: Mode,
 }
 
+impl Case {
+    fn is_asked_as(&self, other: &Self) -> bool {
+        let rest = |case: &Self| (case.principal, case.account.clone(), case.user, case.mode);
+        rest(self) == rest(other) && self.facts.say_the_same_as(&other.facts)
+    }
+}
+
 fn cases() -> Vec<Case> {
     let other = SessionNames { schema: Some(Ident::unquoted("STAGING")), ..session() };
     let read = |sql: &str, names: &SessionNames| {
@@ -123,7 +130,14 @@ fn a_kept_answer_is_what_would_be_answered_afresh() {
             answers.insert(fresh.split(']').next().unwrap().to_owned());
         }
     }
-    assert_eq!(kept.kept.len(), cases.len(), "each ask is kept once");
+    let mut distinct: Vec<&Case> = Vec::new();
+    for case in &cases {
+        if !distinct.iter().any(|known| known.is_asked_as(case)) {
+            distinct.push(case);
+        }
+    }
+    assert_eq!(kept.kept.len(), distinct.len(), "each ask is kept once");
+    assert!(distinct.len() < cases.len());
     // The rules do tell the cases apart.
     assert!(answers.len() >= 11, "{answers:?}");
 }
@@ -144,24 +158,30 @@ fn ask_with<'a>(
 }
 
 #[test]
-fn only_the_very_facts_are_the_same_facts() {
+fn texts_that_differ_in_what_nobody_judges_are_judged_once() {
     let (me, acme, policies) = (verified(), AccountName::new("acme"), policies(ALL_KINDS));
-    let text = SqlText::new("select 1").unwrap();
-    let facts = || Arc::new(sql::analyze(&text, &session(), &sql::Catalog::default()));
-    let (one, two) = (facts(), facts());
-    for (facts, kept) in [(&one, 1), (&one, 1), (&two, 2), (&one, 2)] {
-        drop(policies.statement(&ask_with(&me, &acme, facts)));
-        assert_eq!(policies.kept.len(), kept);
+    let read = |text: &str| {
+        Arc::new(sql::analyze(&SqlText::new(text).unwrap(), &session(), &sql::Catalog::default()))
+    };
+    for (text, kept) in [
+        ("select id from orders where id = 1", 1),
+        ("select id from orders where id = 1", 1),
+        ("select id from orders where id = 2 -- another", 1),
+        ("select id from orders where amount = 2", 2),
+        ("select id as x from orders where id = 1", 3),
+        ("select id from customers where id = 1", 4),
+        ("delete from orders where id = 1", 5),
+        ("select id from orders where id = 3", 5),
+    ] {
+        let facts = read(text);
+        let decision = policies.statement(&ask_with(&me, &acme, &facts));
+        assert_eq!(policies.kept.len(), kept, "{text}");
+        let Decision::Permit(permit) = decision else { continue };
+        assert_eq!(permit.spend().0.as_str(), text, "a permit is for its own text");
     }
-    // Nobody else holds them any more, and yet no others can take their place.
-    drop((one, two));
+    // Nobody else holds those facts any more, and yet no others can take their place.
     for n in 0..50 {
-        let other = Arc::new(sql::analyze(
-            &SqlText::new(&format!("drop table t{n}")).unwrap(),
-            &session(),
-            &sql::Catalog::default(),
-        ));
-        let decision = policies.statement(&ask_with(&me, &acme, &other));
+        let decision = policies.statement(&ask_with(&me, &acme, &read(&format!("drop table t{n}"))));
         assert!(matches!(decision, Decision::Denial(_)), "{}", show(&decision));
     }
 }
@@ -171,7 +191,7 @@ fn what_is_kept_is_bounded() {
     let (me, acme, policies) = (verified(), AccountName::new("acme"), policies(ALL_KINDS));
     let padding = "x".repeat(crate::kept::KEPT_ONE_BYTES_MAX / 2);
     let ask = |n: usize, padding: &str| {
-        let text = SqlText::new(&format!("select {n}, '{padding}'")).unwrap();
+        let text = SqlText::new(&format!("select {n} as c{n}, '{padding}'")).unwrap();
         let facts = Arc::new(sql::analyze(&text, &session(), &sql::Catalog::default()));
         drop(policies.statement(&ask_with(&me, &acme, &facts)));
     };
